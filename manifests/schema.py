@@ -74,8 +74,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One image and all that is said about it.
 
     `key` names it in every shard (A-Z a-z 0-9 _ -, no dots), `group` is what must not be split (a
-    canonical image identity or a task's normal form), `image` the JPEG bytes as stored, `robots` the
-    set that suits, `meta` canonical JSON (site, evidence, pair, requirements ...).
+    canonical image identity or a task's normal form), `image` the JPEG bytes as stored, `robots`
+    the set that suits, `meta` canonical JSON (site, evidence, pair, requirements ...).
     """
 
     key: str
@@ -110,7 +110,7 @@ def canonical_json(value: object) -> str:
 
 
 def check(record: Record) -> None:
-    """Raise ValueError, naming the record, if it could not be stored and read back unambiguously."""
+    """Raise ValueError, naming the record, if it could not be stored and read back as it is."""
 
     def refuse(what: str) -> None:
         raise ValueError(f"record {record.key!r} of {record.corpus}: {what}")

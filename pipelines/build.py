@@ -1,0 +1,208 @@
+"""Raw corpora -> a sealed data set: survey -> tabulate -> gate -> pack -> seal.
+
+Five plain functions on specs (names and paths, never rows), walked once, by `build`; an Engine says
+how each node is run: on this process's threads, or as Prefect tasks (`flows.py`).
+"""
+
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import polars as pl
+from rich.console import Console
+
+from manifests import store
+from manifests.schema import SCHEMA_VERSION, Split
+from manifests.seal import FORMAT, Count, Seal, merkle_root
+from pipelines import corpora, pack
+from pipelines.config import BuildConfig
+from pipelines.engine import Engine, Walk
+from pipelines.gate import ShardPlan, gate
+from pipelines.pack import Packed
+from pipelines.table import write_rows
+from shards.images import codecs
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+
+class BuildError(ValueError):
+    """A build that must not be sealed: an empty corpus, or a ledger that does not balance."""
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What a survey saw of a corpus: annotation files and their bytes, and images on disk."""
+
+    corpus: str
+    files: int
+    nbytes: int
+    images: int
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """A corpus as rows: the Parquet file of them, and how many annotations were read."""
+
+    corpus: str
+    path: str
+    read: int
+
+
+def build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> Seal:
+    """Build `config` into `out` and seal it; what stood there before stays whole until then.
+
+    Raises CorpusError, BuildError or OSError; nothing half-built has a final name.
+    """
+    started, walk = datetime.now(UTC), Walk(console)
+    out = out.resolve()
+    work = out / f"{store.TEMPORARY}build"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+
+    def each(
+        node: str, function: Callable[[S], R], specs: Sequence[S], labels: Sequence[str]
+    ) -> list[R]:
+        with walk.node(node, len(specs)) as advance:
+            return engine.each(node, function, specs, labels, advance)
+
+    names = list(config.corpora)
+    try:
+        found = each("survey", partial(survey, config=config), names, names)
+        tables = each("tabulate", partial(tabulate, config=config, work=work), names, names)
+        (plans,) = each("gate", partial(place, config=config, work=work), [tables], ["all"])
+        shards = [plan.name for plan in plans]
+        packed = each("pack", partial(pack_one, config=config, out=out), plans, shards)
+        results = list(zip(plans, packed, strict=True))
+        (sealed,) = each("seal", partial(seal, config=config, out=out), [results], ["all"])
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    _collect(out, sealed)
+    _describe(out, config, started, walk, found)
+    return sealed
+
+
+def survey(corpus: str, config: BuildConfig) -> Found:
+    """Look for a corpus's files. Raises CorpusError saying what is missing."""
+    there = corpora.load(corpus).survey(config.folders(corpus))
+    nbytes = sum(path.stat().st_size for path in there.files)
+    return Found(corpus=corpus, files=len(there.files), nbytes=nbytes, images=there.images)
+
+
+def tabulate(corpus: str, config: BuildConfig, work: Path) -> Table:
+    """Read a corpus's annotations into rows. Raises CorpusError for a file that cannot be read."""
+    there = corpora.load(corpus).survey(config.folders(corpus))
+    path = work / f"{corpus}.rows"
+    return Table(corpus=corpus, path=str(path), read=write_rows(path, corpus, there.rows()))
+
+
+def place(tables: list[Table], config: BuildConfig, work: Path) -> list[ShardPlan]:
+    """Gate all rows and plan the shards. Raises BuildError if a corpus has nothing to write."""
+    bits = {name: corpus.bits for name, corpus in config.corpora.items()}
+    plans = gate([Path(table.path) for table in tables], bits, config.protect, work)
+    for table in tables:
+        of_corpus = [plan for plan in plans if plan.corpus == table.corpus]
+        if (planned := sum(plan.annotations for plan in of_corpus)) != table.read:
+            raise BuildError(f"{table.corpus}: {table.read} annotations read, {planned} placed")
+        rows = [plan.rows for plan in of_corpus]
+        reasons = Counter[str]()
+        if rows:
+            errors = pl.read_parquet(rows, columns=["error"])["error"]
+            if errors.null_count():
+                continue
+            reasons.update(errors.to_list())
+        raise BuildError(_nothing(table.corpus, table.read, reasons))
+    return plans
+
+
+def pack_one(plan: ShardPlan, config: BuildConfig, out: Path) -> Packed:
+    """Write one shard and its manifest; nothing refers to them before the seal."""
+    return pack.pack(plan, Path(config.root).resolve(), out, config.image)
+
+
+def seal(results: list[tuple[ShardPlan, Packed]], config: BuildConfig, out: Path) -> Seal:
+    """Check that the ledger balances and every file is there, then replace `dataset.json`."""
+    shards = tuple(result.shard for _, result in results)
+    for shard in shards:
+        for name, size in ((shard.tar, shard.nbytes), (shard.manifest, shard.manifest_nbytes)):
+            if (out / name).stat().st_size != size:
+                raise BuildError(f"{out / name} is not the {size} bytes that were written")
+    sealed = Seal(
+        format=FORMAT,
+        schema_version=SCHEMA_VERSION,
+        root=merkle_root(shards),
+        config_digest=config.digest,
+        image_policy=msgspec.structs.asdict(config.image),
+        codecs=codecs(),
+        bits={name: corpus.bits for name, corpus in config.corpora.items()},
+        ledger=tuple(_ledger(results)),
+        shards=shards,
+    )
+    for corpus in config.corpora:
+        of_corpus = [result for plan, result in results if plan.corpus == corpus]
+        if not any(result.shard.records for result in of_corpus):
+            reasons = sum((Counter(result.reasons) for result in of_corpus), Counter[str]())
+            raise BuildError(_nothing(corpus, reasons.total(), reasons))
+    sealed.write(out)
+    return sealed
+
+
+def _ledger(results: Iterable[tuple[ShardPlan, Packed]]) -> Iterator[Count]:
+    sums: dict[tuple[str, Split], Counter[str]] = {}
+    for plan, result in results:
+        count = sums.setdefault((plan.corpus, plan.split), Counter())
+        count.update(result.fates)
+        count.update(read=plan.annotations, records=result.shard.records)
+    for (corpus, split), count in sorted(sums.items()):
+        line = Count(
+            corpus=corpus,
+            split=split,
+            read=count["read"],
+            written=count["written"],
+            quarantined=count["quarantined"],
+            duplicate=count["duplicate"],
+            held_back=count["held back"],
+            records=count["records"],
+            unannotated=count["unannotated"],
+        )
+        if not line.balances:
+            raise BuildError(f"the ledger of {corpus}/{split} does not balance: {line}")
+        yield line
+
+
+def _nothing(corpus: str, read: int, reasons: Counter[str]) -> str:
+    """The message for a corpus that is present but gives no sample."""
+    lines = [f"{corpus}: {read} annotations read, none can be written; the commonest reasons:"]
+    lines += [f"  {count:>7,}  {reason}" for reason, count in reasons.most_common(10)]
+    lines += [] if reasons else ["  its files hold no annotation"]
+    return "\n".join([*lines, f"Mend the files, or remove {corpus} from the config"])
+
+
+def _collect(out: Path, sealed: Seal) -> None:
+    """Remove shards and manifests that no seal lists: an older build's, or a crash's."""
+    listed = {out / name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
+    for folder in (*out.glob("*"), *out.glob("manifests/*")):
+        ours = [p for p in folder.glob("*") if p.suffix in (".tar", ".parquet")]
+        ours += folder.glob(f"{store.TEMPORARY}*")
+        for path in ours:
+            if path not in listed:
+                path.unlink()
+
+
+def _describe(
+    out: Path, config: BuildConfig, started: datetime, walk: Walk, found: list[Found]
+) -> None:
+    """`build.json`: when, where and how fast; nothing that the data set depends on."""
+    story = {
+        "started": started.isoformat(timespec="seconds"),
+        "machine": platform.platform(),
+        "python": platform.python_version(),
+        "config": config,
+        "nodes": walk.nodes,
+        "found": found,
+    }
+    store.write(out / "build.json", msgspec.json.format(msgspec.json.encode(story)) + b"\n")

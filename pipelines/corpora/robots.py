@@ -1,0 +1,104 @@
+"""Robot-selection JSON: tasks and the robots for them, each with a scene drawn from its words.
+
+`single_robot_selection.json`, `multi_robot_selection_dataset.json` or both, in the shapes that such
+files have in the wild: `input` begins with "Task: ", `output` is one name, several joined by ", ",
+or a list; names vary in case. An unknown name is never guessed at.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from manifests.place import task_group
+from manifests.schema import MAX_STEPS, ROBOTS, Step, canonical_json
+from pipelines.corpora import Folders, Survey, present, read_items, read_json, unreadable
+from pipelines.robots.scene import site_from_text
+from pipelines.table import Row, clean
+
+PATH = "robot-selection-dataset"
+_FILES = {"single_robot_selection.json": "single", "multi_robot_selection_dataset.json": "multi"}
+_LICENCE = "MIT"
+_NAMES = {robot.casefold(): robot for robot in ROBOTS}
+
+
+class _Subtask(msgspec.Struct):
+    subtask: str
+    assigned_robot: str
+    execution_order: int
+
+
+class _Scenario(msgspec.Struct):
+    input: str
+    id: str | None = None
+    output: str | list[str] | None = None
+    original_single_robot_output: str | list[str] | None = None
+    subtasks: list[_Subtask] = []
+
+
+def survey(folders: Folders) -> Survey:
+    files = present(folders.path, _FILES)
+    return Survey(tuple(files.values()), 0, lambda: _rows(files))
+
+
+def _rows(files: dict[str, Path]) -> Iterator[Row]:
+    for form, path in files.items():
+        for place, item in read_items(read_json(path, list[msgspec.Raw]), _Scenario):
+            if isinstance(item, str):
+                yield unreadable("robots", path, place, None, item)
+            else:
+                yield _row(item, item.id or f"{form}-{place:05d}")
+
+
+def _row(scenario: _Scenario, identity: str) -> Row:
+    words = clean(scenario.input)
+    task = words[5:].strip() if words[:5].casefold() == "task:" else words
+    error = None if task else "empty task"
+    robots: tuple[str, ...] = ()
+    plan: tuple[Step, ...] = ()
+    try:
+        plan = tuple(
+            Step(text=clean(s.subtask), robot=_robot(s.assigned_robot), order=s.execution_order)
+            for s in scenario.subtasks
+        )
+        robots = _robots(scenario, plan)
+    except ValueError as unknown:
+        error = str(unknown)
+    key = f"robots-{identity}".replace(".", "-")
+    return Row(
+        key=key,
+        group=task_group(task),
+        locator=f"scene:{key}",
+        split=None,
+        id=identity,
+        thread=identity,
+        kind="robot",
+        prompt=task,
+        target=", ".join(robots),
+        robots=robots,
+        plan=plan,
+        licence=_LICENCE,
+        meta=canonical_json({"site": site_from_text(task)}),
+        status="quarantined" if error else None,
+        error=error,
+    )
+
+
+def _robots(scenario: _Scenario, plan: tuple[Step, ...]) -> tuple[str, ...]:
+    """The set of a scenario in the order of ROBOTS. Raises ValueError for what is no robot."""
+    if len(plan) > MAX_STEPS:
+        raise ValueError(f"{len(plan)} subtasks; a plan has at most {MAX_STEPS}")
+    said = scenario.output if scenario.output else scenario.original_single_robot_output
+    names = [step.robot for step in plan]
+    if not names:
+        names = said.split(",") if isinstance(said, str) else list(said or ())
+    chosen = {_robot(name) for name in names}
+    if not chosen:
+        raise ValueError("no robot: neither subtasks nor output")
+    return tuple(robot for robot in ROBOTS if robot in chosen)
+
+
+def _robot(name: str) -> str:
+    if (robot := _NAMES.get(clean(name).casefold())) is None:
+        raise ValueError(f"unknown robot {clean(name)!r}; the robots are {', '.join(ROBOTS)}")
+    return robot

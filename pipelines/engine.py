@@ -1,0 +1,78 @@
+"""How the nodes of a build are run and shown; what they do is in `build.py`."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+S = TypeVar("S")
+R = TypeVar("R")
+Advance = Callable[[], None]
+
+
+class Engine(Protocol):
+    """Runs `function` on each of `specs` (named by `labels`); results come in the specs' order.
+
+    `advance` is called once a spec is done. The first exception ends the build.
+    """
+
+    def each(
+        self,
+        node: str,
+        function: Callable[[S], R],
+        specs: Sequence[S],
+        labels: Sequence[str],
+        advance: Advance,
+    ) -> list[R]: ...
+
+
+class Threads:
+    """Runs nodes on threads of this process: decoding, scaling and hashing leave Python's lock."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def each(
+        self,
+        node: str,
+        function: Callable[[S], R],
+        specs: Sequence[S],
+        labels: Sequence[str],
+        advance: Advance,
+    ) -> list[R]:
+        with ThreadPoolExecutor(self._workers, thread_name_prefix=node) as pool:
+            futures = [pool.submit(function, spec) for spec in specs]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    advance()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return [future.result() for future in futures]
+
+
+class Walk:
+    """Shows the nodes of a build as they are walked, and remembers how long each took."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.nodes: list[dict[str, str | int | float]] = []
+
+    @contextmanager
+    def node(self, name: str, specs: int) -> Iterator[Advance]:
+        """A bar for one node; yields what is to be called once a spec is done."""
+        begun = time.monotonic()
+        columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn())
+        columns += (TimeElapsedColumn(),)
+        quiet = not self._console.is_terminal  # a log gets one line a node, printed below
+        with Progress(*columns, console=self._console, transient=True, disable=quiet) as progress:
+            task = progress.add_task(name, total=specs)
+            yield lambda: progress.advance(task)
+        seconds = round(time.monotonic() - begun, 3)
+        self.nodes.append({"node": name, "specs": specs, "seconds": seconds})
+        self._console.print(f"{name:>10}  {specs} done in {seconds:.1f} s", highlight=False)

@@ -1,0 +1,5 @@
+"""python -m shards ..."""
+
+from shards.cli import app
+
+app(prog_name="python -m shards")

@@ -1,0 +1,116 @@
+"""Any image file -> the JPEG that a shard stores, and back into a batch.
+
+The policy `squash` decodes fully, applies EXIF orientation, converts to RGB, scales to size x size
+without cropping (boxes are fractions of the whole image) and encodes JPEG. `keep` copies the bytes
+of a JPEG that decodes. What a decoder cannot read whole is refused with the reason, never patched.
+"""
+
+import contextlib
+import io
+import struct
+import warnings
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError, features
+
+try:
+    import simplejpeg
+except ImportError:  # twice Pillow's speed where it is installed; the pixels are the same library's
+    simplejpeg = None
+
+MAX_PIXELS = 80_000_000
+_BROKEN_METADATA = (OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError)
+_BROKEN_METADATA += (AttributeError, struct.error)  # all seen from getexif on real files
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+
+
+class ImageError(ValueError):
+    """Bytes that are no image, or not a whole one."""
+
+
+class ImagePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How images are stored: `squash` to `size` x `size` at JPEG `quality`, or `keep` the bytes."""
+
+    policy: Literal["squash", "keep"] = "squash"
+    size: int = 224
+    quality: int = 90
+
+
+class Stored(NamedTuple):
+    """A JPEG to be stored, and the width and height of the oriented source image."""
+
+    jpeg: bytes
+    width: int
+    height: int
+
+
+def codecs() -> dict[str, str]:
+    """The libraries whose versions decide the bytes that `store_image` returns."""
+    import PIL
+
+    return {"pillow": PIL.__version__, "jpeg": str(features.version("jpg"))}
+
+
+def store_image(data: bytes, policy: ImagePolicy) -> Stored:
+    """Decode `data` whole and encode it by `policy`. Raises ImageError with a reason to file."""
+    image = _open(data)
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"{image.width}x{image.height} is over {MAX_PIXELS:,} pixels")
+    kind = image.format
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a corrupt EXIF block warns; the pixels decide
+        try:
+            image.load()
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise ImageError(f"truncated or damaged {kind}: {error}") from error
+        with contextlib.suppress(*_BROKEN_METADATA):  # the pixels are whole; keep them as they are
+            image = ImageOps.exif_transpose(image)
+    width, height = image.size
+    if policy.policy == "keep":
+        if kind != "JPEG":
+            raise ImageError(f"policy keep stores JPEG only; this is {kind}")
+        return Stored(data, width, height)
+    small = _rgb(image).resize((policy.size, policy.size), Image.Resampling.BICUBIC, reducing_gap=3)
+    return Stored(encode(small, policy.quality), width, height)
+
+
+def encode(image: Image.Image, quality: int) -> bytes:
+    """An RGB image as JPEG without metadata."""
+    sink = io.BytesIO()
+    image.save(sink, "JPEG", quality=quality)
+    return sink.getvalue()
+
+
+def decode_into(jpeg: bytes | memoryview, pixels: np.ndarray) -> None:
+    """Decode a stored JPEG into `pixels`, uint8 [H, W, 3], scaling if its size is another."""
+    height, width, _ = pixels.shape
+    if simplejpeg is not None and simplejpeg.decode_jpeg_header(jpeg)[:2] == (height, width):
+        simplejpeg.decode_jpeg(jpeg, "RGB", buffer=pixels)
+        return
+    image = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    pixels[...] = np.asarray(image)
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise ImageError("0 bytes")
+    try:
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise ImageError(f"not an image: it begins with {data[:16]!r}") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"unreadable image: {error}") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """RGB; transparency lies on white, 16-bit greys keep their upper 8 bits."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,0 +1,180 @@
+"""(shard, offset, length) -> verified bytes -> Record.
+
+    data = Dataset(folder)
+    for record in data.records("coco", "train"): ...
+    record = data.source("coco", "train").record(17)
+
+Every read checks the record's xxh3-128 against the index; damage is never returned, never skipped.
+"""
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import xxhash
+
+from manifests import store
+from manifests.schema import Record
+from manifests.seal import Seal, Shard
+from shards import tar
+
+# 32 bytes a record. `shard` is the ordinal among the source's shards in the order of their ids.
+ENTRY = np.dtype([("offset", "<u8"), ("nbytes", "<u4"), ("shard", "<u4"), ("digest", "V16")])
+_MAGIC = b"EMBERIDX"
+
+
+class DamageError(RuntimeError):
+    """Bytes on disk are not those that were sealed."""
+
+
+class Source:
+    """The records of one corpus and split, in the order of shards and places in them."""
+
+    def __init__(self, folder: Path, root: str, shards: list[Shard]) -> None:
+        self.corpus, self.split = shards[0].corpus, shards[0].split
+        self.shards = shards
+        self._folder, self._root = folder, root
+        self._files: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return sum(shard.records for shard in self.shards)
+
+    @property
+    def name(self) -> str:
+        return f"{self.corpus}/{self.split}"
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """int64 [shards + 1]: the first record of each shard, and the number of all."""
+        return np.concatenate([[0], np.cumsum([s.records for s in self.shards])]).astype(np.int64)
+
+    @cached_property
+    def index(self) -> np.ndarray:
+        """ENTRY [records], memory-mapped from `index/<corpus>-<split>.idx`; made anew if stale.
+
+        The file's first 32 bytes are a header that names the seal, so an index left by an older
+        build is never read.
+        """
+        path = self._folder / "index" / f"{self.corpus}-{self.split}.idx"
+        header = _MAGIC + len(self).to_bytes(8, "little") + bytes.fromhex(self._root)[:16]
+        if not _begins_with(path, header):
+            store.write(path, header + self._entries().tobytes())
+        return np.memmap(path, ENTRY, "r", offset=ENTRY.itemsize, shape=(len(self),))
+
+    def _entries(self) -> np.ndarray:
+        entries = np.zeros(len(self), ENTRY)
+        columns = ["offset", "nbytes", "digest"]
+        for ordinal, shard in enumerate(self.shards):
+            path = self._folder / shard.manifest
+            table = pq.read_table(path, columns=columns, filters=[("status", "=", "written")])
+            if table.num_rows != shard.records:
+                raise DamageError(
+                    f"{path} has {table.num_rows} written rows, its seal says {shard.records}. "
+                    f"Check with: python -m shards validate {self._folder}"
+                )
+            part = entries[self.starts[ordinal] : self.starts[ordinal + 1]]
+            part["offset"], part["nbytes"] = table["offset"].to_numpy(), table["nbytes"].to_numpy()
+            part["shard"] = ordinal
+            raw = b"".join(bytes.fromhex(text) for text in table["digest"].to_pylist())
+            part["digest"] = np.frombuffer(raw, "V16")
+        return entries
+
+    def read_into(self, buffer: memoryview, number: int) -> memoryview:
+        """The extent of record `number` (0-based) in `buffer`, verified. Raises DamageError.
+
+        `buffer` must hold the largest record (`largest`); the view returned is its beginning.
+        """
+        entry = self.index[number]
+        view = buffer[: int(entry["nbytes"])]
+        got = os.preadv(self._descriptor(int(entry["shard"])), [view], int(entry["offset"]))
+        if got != len(view) or xxhash.xxh3_128_digest(view) != bytes(entry["digest"]):
+            self._damaged(number, got, len(view))
+        return view
+
+    @cached_property
+    def largest(self) -> int:
+        """Bytes of the longest extent of a record; 0 if there is none."""
+        return int(self.index["nbytes"].max(initial=0))
+
+    def record(self, number: int) -> Record:
+        """Record `number` (0-based), verified. Raises DamageError."""
+        view = self.read_into(memoryview(bytearray(self.largest)), number)
+        return parse(bytes(view))
+
+    def _descriptor(self, shard: int) -> int:
+        if shard not in self._files:
+            path = self._folder / self.shards[shard].tar
+            try:
+                self._files[shard] = os.open(path, os.O_RDONLY)
+            except OSError as error:
+                raise DamageError(
+                    f"{path} is sealed but cannot be opened ({error.strerror}). "
+                    f"Check with: python -m shards validate {self._folder}"
+                ) from error
+        return self._files[shard]
+
+    def _damaged(self, number: int, got: int, expected: int) -> None:
+        shard = self.shards[int(self.index[number]["shard"])]
+        offset = int(self.index[number]["offset"])
+        rows = pq.read_table(
+            self._folder / shard.manifest, columns=["key"], filters=[("offset", "=", offset)]
+        )
+        key = rows["key"][0].as_py() if rows.num_rows else "unknown"
+        what = f"{got} of {expected} bytes are there" if got != expected else "its digest differs"
+        raise DamageError(
+            f"{shard.tar}: record {key} at byte {offset} is damaged: {what}. "
+            f"Check with: python -m shards validate {self._folder}, then build again"
+        )
+
+    def __del__(self) -> None:
+        for descriptor in self._files.values():
+            os.close(descriptor)
+
+
+class Dataset:
+    """A sealed data set in a local folder. Raises manifests.seal.SealError if it is none."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.seal = Seal.read(self.folder)
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """Every (corpus, split) that has shards, sorted."""
+        return sorted({(shard.corpus, shard.split) for shard in self.seal.shards})
+
+    def source(self, corpus: str, split: str) -> Source:
+        """One corpus and split. Raises KeyError naming what there is."""
+        shards = self.seal.select(corpus, split)
+        if not shards:
+            there = ", ".join("/".join(name) for name in self.names)
+            raise KeyError(f"{self.folder} has no {corpus}/{split}; it has {there}")
+        return Source(self.folder, self.seal.root, shards)
+
+    def records(self, corpus: str, split: str) -> Iterator[Record]:
+        """Every record of a corpus and split, verified, front to back."""
+        source = self.source(corpus, split)
+        for number in range(len(source)):
+            yield source.record(number)
+
+
+def parse(extent: bytes) -> Record:
+    """The record in the bytes of its extent. Raises tar.TarError or msgspec.DecodeError."""
+    found = list(tar.members(extent))
+    names = [member.name for member in found]
+    key = names[0].removesuffix(".jpg") if names else ""
+    if names != [f"{key}.jpg", f"{key}.json"]:
+        raise tar.TarError(f"a record is key.jpg then key.json; found {', '.join(names) or 'none'}")
+    image, said = (extent[m.content : m.content + m.size] for m in found)
+    return Record.decode(key, image, said)
+
+
+def _begins_with(path: Path, header: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(header)) == header
+    except FileNotFoundError:
+        return False

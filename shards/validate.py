@@ -1,0 +1,155 @@
+"""Is a data set what its seal says? Reads every byte, changes none.
+
+for problem in validate(folder): print(problem)      # nothing: whole
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from manifests import schema, seal
+from manifests.place import order_in_shard
+from manifests.schema import MANIFEST, Record
+from manifests.seal import Count, Seal, SealError, Shard
+from manifests.store import TEMPORARY
+from shards import tar, writer
+from shards.reader import parse
+
+
+def validate(
+    folder: Path | str, progress: Callable[[Shard], None] = lambda shard: None
+) -> Iterator[str]:
+    """One line a problem, naming shard and record; nothing for a whole data set.
+
+    `progress` is told each shard before it is read.
+    """
+    folder = Path(folder)
+    try:
+        sealed = Seal.read(folder)
+    except SealError as error:
+        yield str(error)
+        return
+    yield from _unlisted(folder, sealed)
+    totals: dict[tuple[str, str], dict[str, int]] = {}
+    for shard in sealed.shards:
+        progress(shard)
+        rows: list[dict] = []
+        yield from _manifest(folder, shard, rows)
+        yield from _tar(folder, shard, [row for row in rows if row["status"] == "written"])
+        total = totals.setdefault((shard.corpus, shard.split), {})
+        for row in rows:
+            total[row["status"]] = total.get(row["status"], 0) + row["turns"]
+    for count in sealed.ledger:
+        yield from _ledger(count, totals.get((count.corpus, count.split), {}))
+
+
+def _unlisted(folder: Path, sealed: Seal) -> Iterator[str]:
+    listed = {name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
+    corpora = {shard.corpus for shard in sealed.shards}
+    for corpus in sorted(corpora):
+        for inside in (folder / corpus, folder / "manifests" / corpus):
+            for path in sorted(inside.glob("*")) if inside.is_dir() else ():
+                name = path.relative_to(folder).as_posix()
+                if name not in listed and not path.name.startswith(TEMPORARY):
+                    yield f"{name}: not listed in {seal.NAME}"
+
+
+def _file(folder: Path, name: str, nbytes: int, sha256: str) -> tuple[bytes, str | None]:
+    """A listed file's bytes, and what is wrong with it."""
+    try:
+        data = (folder / name).read_bytes()
+    except FileNotFoundError:
+        return b"", f"{name}: missing"
+    except OSError as error:
+        return b"", f"{name}: cannot be read: {error.strerror}"
+    if len(data) != nbytes:
+        return data, f"{name}: {len(data)} bytes, sealed with {nbytes}"
+    if hashlib.sha256(data).hexdigest() != sha256:
+        return data, f"{name}: sha256 is not the sealed one"
+    if sha256[:8] != Path(name).stem.rsplit("-", 1)[-1]:
+        return data, f"{name}: its name does not end in {sha256[:8]}, as its content asks"
+    return data, None
+
+
+def _manifest(folder: Path, shard: Shard, rows: list[dict]) -> Iterator[str]:
+    _, problem = _file(folder, shard.manifest, shard.manifest_nbytes, shard.manifest_sha256)
+    if problem:
+        yield problem
+        return
+    table = pq.read_table(folder / shard.manifest)
+    if not table.schema.equals(MANIFEST):
+        yield f"{shard.manifest}: its columns are not those of a manifest"
+        return
+    rows.extend(table.to_pylist())
+    if seal.rows_digest(rows) != shard.rows_digest:
+        yield f"{shard.manifest}: its rows are not the sealed ones"
+    for row in rows:
+        if row["status"] not in schema.STATUSES:
+            yield f"{shard.manifest}: record {row['key']}: unknown status {row['status']!r}"
+
+
+def _tar(folder: Path, shard: Shard, rows: list[dict]) -> Iterator[str]:
+    data, problem = _file(folder, shard.tar, shard.nbytes, shard.sha256)
+    if problem:
+        yield problem
+    if not data:
+        return
+    end = 0
+    for row in rows:
+        name = f"{shard.tar}: record {row['key']}"
+        extent = data[row["offset"] : row["offset"] + row["nbytes"]]
+        if row["offset"] != end:
+            yield f"{name}: begins at byte {row['offset']}, the one before ends at {end}"
+        end = row["offset"] + row["nbytes"]
+        if writer.digest(extent) != row["digest"]:
+            yield f"{name}: damaged (xxh3-128 differs)"
+            continue
+        try:
+            record = parse(extent)
+            if writer.extent(record) != extent:
+                yield f"{name}: its JSON is not canonical"
+        except ValueError as error:  # of tar, msgspec or schema.check
+            yield f"{name}: {error}"
+            continue
+        yield from _agree(name, shard, row, record)
+    keys = [order_in_shard(row["key"]) for row in rows]
+    if keys != sorted(set(keys)):
+        yield f"{shard.tar}: records are doubled or out of order"
+    if len(rows) != shard.records or sum(row["turns"] for row in rows) != shard.turns:
+        yield f"{shard.tar}: {len(rows)} records, sealed with {shard.records}"
+    if not problem and data[end:] != tar.END:
+        yield f"{shard.tar}: bytes after the last record (byte {end}) are not the end of a tar"
+
+
+def _agree(name: str, shard: Shard, row: dict, record: Record) -> Iterator[str]:
+    expected = {
+        "key": record.key,
+        "corpus": record.corpus,
+        "split": record.split,
+        "group": record.group,
+        "turns": len(record.turns),
+        "licence": record.licence,
+        "shard": Path(shard.tar).name,
+    }
+    for column, value in expected.items():
+        if row[column] != value:
+            yield f"{name}: its manifest row has {column} {row[column]!r}, the tar {value!r}"
+    if (record.corpus, record.split) != (shard.corpus, shard.split):
+        yield f"{name}: is of {record.corpus}/{record.split}"
+
+
+def _ledger(count: Count, total: dict[str, int]) -> Iterator[str]:
+    name = f"ledger of {count.corpus}/{count.split}"
+    if not count.balances:
+        yield f"{name}: {count.read} annotations read, but its parts add up to another number"
+    counted = {
+        "written": count.written,
+        "quarantined": count.quarantined,
+        "duplicate": count.duplicate,
+        "held back": count.held_back,
+    }
+    for status, turns in counted.items():
+        if total.get(status, 0) != turns:
+            yield f"{name}: {turns} {status}, its manifests have {total.get(status, 0)}"
