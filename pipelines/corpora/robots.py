@@ -13,7 +13,7 @@ import msgspec
 from manifests.place import task_group
 from manifests.schema import MAX_STEPS, ROBOTS, Step, canonical_json
 from pipelines.corpora import Folders, Survey, present, read_items, read_json, unreadable
-from pipelines.robots.scene import site_from_text
+from pipelines.robots.site import site_from_text
 from pipelines.table import Row, clean
 
 PATH = "robot-selection-dataset"

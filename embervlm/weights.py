@@ -1,0 +1,46 @@
+"""Reading files of tensors, and loading them strictly: every name and shape fits or nothing does.
+
+Never plain pickle: safetensors, or torch.load with weights_only=True.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+FILES = ("model.safetensors", "pytorch_model.bin")  # the first that is there is read
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, or of the first of FILES in a directory, on the CPU.
+
+    Raises FileNotFoundError if there is none of them.
+    """
+    if path.is_dir():
+        found = [path / name for name in FILES if (path / name).is_file()]
+        if not found:
+            raise FileNotFoundError(f"{path} holds neither {' nor '.join(FILES)}")
+        path = found[0]
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def load_strict(module: nn.Module, tensors: dict[str, Tensor], source: object) -> None:
+    """Copy `tensors` into `module`. ValueError, naming them, if one is missing, extra or misshapen.
+
+    Nothing is copied unless everything fits.
+    """
+    own = module.state_dict()
+    faults = [f"{name} is missing" for name in own if name not in tensors]
+    faults += [f"{name} is not part of the model" for name in tensors if name not in own]
+    faults += [
+        f"{name} has shape {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 8} more" if len(faults) > 8 else ""
+        raise ValueError(f"weights of {source} do not fit: {'; '.join(faults[:8])}{more}")
+    module.load_state_dict(tensors, strict=True)

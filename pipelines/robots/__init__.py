@@ -1,0 +1,1 @@
+"""Robots and where they are sent: task texts read as sites, and sites drawn as pictures."""
