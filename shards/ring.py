@@ -31,9 +31,10 @@ _CAPTION = KINDS.index("caption")
 
 
 class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One source of a mixture: a corpus and split, its weight, and which turns a sample takes."""
+    """One source of a mixture: a corpus (by default of the source's name) and split, its weight,
+    and which turns a sample takes."""
 
-    corpus: str
+    corpus: str | None = None
     split: Split = "train"
     weight: float = 1.0
     turns: Policy = "one"
@@ -120,7 +121,7 @@ class Stream:
         self.schedule = Schedule(self.shares)
         self._streams: list[_Stream] = []
         for name, spec in sources.items():
-            source = dataset.source(spec.corpus, spec.split)
+            source = dataset.source(spec.corpus or name, spec.split)
             tokens = open_tokens(dataset.folder, source, encoder)
             samples = Samples(tokens, spec.turns, max_tokens)
             starts, ids = samples.starts(source.starts), [s.id for s in source.shards]
@@ -165,11 +166,28 @@ class Stream:
             for row, sample, pass_number in zip(rows, samples, passes, strict=True):
                 self._fill_row(slot, int(row), int(number), int(sample), int(pass_number))
 
-    def fill_samples(self, slot: Slot, name: str, first: int) -> None:
-        """The same for samples first, first + 1 ... of one source in their own order, pass 0."""
+    def fill_samples(
+        self, slot: Slot, name: str, samples: np.ndarray, images_of: np.ndarray | None = None
+    ) -> None:
+        """The same for chosen samples int64 [n] of one source, as in pass 0.
+
+        `images_of` int64 [n]: records whose images are shown instead of their own.
+        """
         number = self.names.index(name)
-        for row in range(len(slot)):
-            self._fill_row(slot, row, number, first + row, 0)
+        for row, sample in enumerate(samples.tolist()):
+            self._fill_row(slot, row, number, sample, 0)
+            if images_of is not None:
+                self._fill_image(
+                    slot.images[row], self._streams[number].source, int(images_of[row])
+                )
+
+    def records_of(self, name: str, samples: np.ndarray) -> np.ndarray:
+        """int64 [n]: the records that samples of a source are of."""
+        return self._streams[self.names.index(name)].samples.record[samples]
+
+    def key_of(self, name: str, record: int) -> str:
+        """The key of a record of a source."""
+        return self._streams[self.names.index(name)].source.record(record).key
 
     def _fill_row(self, slot: Slot, row: int, number: int, sample: int, pass_number: int) -> None:
         stream = self._streams[number]

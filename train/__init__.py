@@ -1,0 +1,1 @@
+"""Sealed shards -> a trained, judged model."""

@@ -1,0 +1,67 @@
+"""One process or many: what torchrun says, and the reductions a run needs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+
+
+class Place(NamedTuple):
+    """This process among its fellows: `rank` of `world`, on `device`."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    @property
+    def threads(self) -> int:
+        """Threads that this process may use: its share of the cores it is allowed."""
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return max(1, len(os.sched_getaffinity(0)) // local)
+
+
+@contextmanager
+def join(timeout_s: int = 600) -> Iterator[Place]:
+    """The process group that torchrun started (nccl on CUDA, gloo else), left when the block ends.
+
+    Without torchrun it is a group of one, and nothing is set up.
+    """
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    place = Place(rank, world, device)
+    if cuda:
+        torch.cuda.set_device(device)
+    else:
+        torch.set_num_threads(place.threads)
+    if world > 1:
+        backend = "nccl" if cuda else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    try:
+        yield place
+    finally:
+        if world > 1:
+            dist.destroy_process_group()
+
+
+def add_up(tensor: torch.Tensor, place: Place) -> torch.Tensor:
+    """The sum of `tensor` over all ranks, on every rank (in place)."""
+    if place.world > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def wait(place: Place) -> None:
+    """Until every rank is here."""
+    if place.world > 1:
+        dist.barrier()

@@ -1,0 +1,295 @@
+"""The loop: batches from the stream, one optimiser step a global batch, log and checkpoints.
+
+A step's losses are sums over its whole global batch divided by that batch's counts, so pools
+(micro-batches) and ranks only cut the work up. Where a run stands is one integer, the step.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from embervlm import EmberVLM, Tokenizer
+from manifests.settings import SettingsError
+from shards.reader import Dataset
+from shards.ring import Ring, Slot, Stream
+from train import checkpoint, optim
+from train.batches import Batch
+from train.checkpoint import State
+from train.distributed import Place, add_up, wait
+from train.objectives import COUNTS, OBJECTIVES
+from train.stage import COMPONENTS, Stage
+from train.track import Log
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on: its loss is no number."""
+
+
+class Objective(nn.Module):
+    """A model and its stage's objectives as one module, so that DDP sees one forward pass."""
+
+    def __init__(self, model: EmberVLM, weights: Mapping[str, float], sources: int, packs: bool):
+        super().__init__()
+        self.model, self._weights = model, dict(weights)
+        self._sources, self._packs = sources, packs
+
+    def forward(self, batch: Batch, counts: Mapping[str, float]) -> tuple[Tensor, Tensor]:
+        """The loss to descend (each objective's sum over its global count, weighted), and fp64
+        [objectives, sources, 2] of (sum, count) without gradient."""
+        outputs = self.model(
+            batch.tokens,
+            batch.images,
+            has_image=batch.has_image,
+            thread=batch.thread if self._packs else None,
+        )
+        total = torch.zeros((), device=batch.tokens.device)
+        shares = torch.zeros(
+            len(self._weights), self._sources, 2, dtype=torch.float64, device=total.device
+        )
+        for place, (name, weight) in enumerate(self._weights.items()):
+            loss = OBJECTIVES[name](outputs, batch)
+            total = total + weight * loss.total / max(1.0, counts[name])
+            rows = torch.stack([loss.row_totals, loss.row_counts], 1).double()
+            shares[place].index_add_(0, batch.corpus, rows)
+        return total, shares
+
+
+def train(stage: Stage, data: Path, out: Path, place: Place, console: Console) -> Path:
+    """Run a stage to its end, from its newest checkpoint in `out` if there is one.
+
+    Returns the last checkpoint. Raises SettingsError, SealError, CheckpointError, DamageError or
+    TrainingError.
+    """
+    if unknown := set(stage.objectives) - set(OBJECTIVES):
+        raise SettingsError(
+            f"objectives has {', '.join(sorted(unknown))}; there are {', '.join(OBJECTIVES)}"
+        )
+    stream, tokenizer = open_stream(stage, data, place)
+    model = _model(stage, tokenizer).to(place.device)
+    optimiser = optim.optimiser(model, stage.optim)
+    state = _state(stage, Dataset(data), stream, tokenizer)
+    first = 0
+    if found := checkpoint.found(out):
+        first = checkpoint.resume(found[-1], model, optimiser, state)
+        if place.leads:
+            console.print(f"going on from {found[-1]} at step {first}", highlight=False)
+        if first >= stage.steps:
+            return found[-1]
+    log = _open_log(stage, stream, model, out, first, console) if place.leads else None
+    objective = Objective(model, stage.objectives, len(stream.names), stage.packs)
+    module = DistributedDataParallel(objective) if place.world > 1 else objective
+    meter = Meter(stage, stream, place)
+    ring = Ring(
+        stream,
+        range(first, stage.steps),
+        rank=place.rank,
+        world=place.world,
+        threads=place.threads,
+    )
+    module.train()
+    for step, slots in meter.timed(ring):
+        rate = optim.learning_rate(step, stage.steps, stage.optim)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        meter.add(slots, _step(module, optimiser, slots, stage, place))
+        if (step + 1) % stage.log_steps == 0 or step + 1 == stage.steps:
+            line = meter.line(step, rate)
+            if log:
+                log.write(line, stage.steps)
+        if (step + 1) % stage.save_steps == 0 or step + 1 == stage.steps:
+            if place.leads:
+                done = msgspec.structs.replace(state, step=step + 1)
+                checkpoint.save(out, model, optimiser, done)
+            wait(place)
+    return checkpoint.found(out)[-1]
+
+
+def open_stream(stage: Stage, data: Path, place: Place) -> tuple[Stream, Tokenizer]:
+    """The stage's stream and tokenizer; the leading rank makes missing token caches first."""
+    tokenizer = Tokenizer.load(stage.model.config.tokenizer)
+    dataset = Dataset(data)
+    for name, spec in stage.sources.items():
+        if (spec.corpus or name, spec.split) not in dataset.names:
+            there = ", ".join("/".join(pair) for pair in dataset.names)
+            raise SettingsError(
+                f"source {name}: {data} has no {spec.corpus or name}/{spec.split}; it has {there}. "
+                f"Build it, or leave it out with --set sources.{name}=null"
+            )
+
+    def stream() -> Stream:
+        return Stream(
+            dataset,
+            stage.sources,
+            tokenizer,
+            seed=stage.seed,
+            batching=stage.batch,
+            max_tokens=stage.max_tokens,
+            window=stage.window,
+        )
+
+    if place.leads:
+        made = stream()
+        wait(place)
+    else:
+        wait(place)
+        made = stream()
+    made.positions(0, place.rank, place.world)  # too many ranks for a pool is said before the model
+    return made, tokenizer
+
+
+def _model(stage: Stage, tokenizer: Tokenizer) -> EmberVLM:
+    """The model a stage starts from, its untrained components frozen."""
+    config = stage.model.config
+    if config.vocab_size != tokenizer.vocab_size:
+        raise SettingsError(
+            f"model has a vocabulary of {config.vocab_size}, the tokenizer {config.tokenizer!r} "
+            f"of {tokenizer.vocab_size}; set model.set.vocab_size"
+        )
+    torch.manual_seed(stage.seed)
+    model = EmberVLM.build(config)
+    for name in COMPONENTS:
+        if name not in stage.trainable:
+            getattr(model, name).requires_grad_(False)
+    return model
+
+
+def _state(stage: Stage, dataset: Dataset, stream: Stream, tokenizer: Tokenizer) -> State:
+    settings = msgspec.to_builtins(stage)
+    for name in ("log_steps", "save_steps"):  # change nothing that is computed
+        settings.pop(name)
+    return State(
+        step=0,
+        stage=settings,
+        root=dataset.seal.root,
+        tokenizer=tokenizer.digest,
+        shares=stream.shares,
+        lengths=stream.lengths,
+    )
+
+
+def _open_log(
+    stage: Stage, stream: Stream, model: EmberVLM, out: Path, first: int, console: Console
+) -> Log:
+    out.mkdir(parents=True, exist_ok=True)
+    total = model.num_parameters()["total"]
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    shares = ", ".join(
+        f"{name} {share}/{stream.schedule.period}" for name, share in stream.shares.items()
+    )
+    console.print(
+        f"stage {stage.name}: {total:,} parameters, {trained:,} trained; global batch "
+        f"{stage.batch.global_}; mixture {shares}",
+        highlight=False,
+    )
+    for name, threads in stream.truncated.items():
+        if threads:
+            console.print(f"{name}: {threads} threads are cut to {stage.max_tokens} tokens")
+    return Log(out, first, console)
+
+
+def _step(
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    slots: list[Slot],
+    stage: Stage,
+    place: Place,
+) -> Tensor:
+    """One optimiser step over a rank's part of a global batch; sums and counts for the meter."""
+    own = [[float(COUNTS[name](slot)) for slot in slots] for name in stage.objectives]
+    counted = add_up(torch.tensor(own, device=place.device).sum(1), place)
+    counts = dict(zip(stage.objectives, counted.tolist(), strict=True))
+    shares: Tensor | None = None
+    for number, slot in enumerate(slots):
+        batch = Batch.of(slot, place.device)
+        if isinstance(module, DistributedDataParallel):
+            module.require_backward_grad_sync = number == len(slots) - 1
+        with torch.autocast("cuda", torch.bfloat16, enabled=place.device.type == "cuda"):
+            total, part = module(batch, counts)
+        (total * place.world).backward()  # DDP takes the mean over ranks; counts are global
+        shares = part if shares is None else shares + part
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    nn.utils.clip_grad_norm_(parameters, stage.optim.clip)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    assert shares is not None
+    return shares
+
+
+class Meter:
+    """Sums between two log lines, over all ranks: losses, samples drawn, time, time waited."""
+
+    def __init__(self, stage: Stage, stream: Stream, place: Place) -> None:
+        self._stage, self._place, self._names = stage, place, stream.names
+        self._done = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._shares = torch.zeros(
+            len(self._stage.objectives),
+            len(self._names),
+            2,
+            dtype=torch.float64,
+            device=self._place.device,
+        )
+        self._drawn = np.zeros(len(self._names), np.int64)
+        self._begun, self._waited = time.monotonic(), 0.0
+
+    def timed(self, ring: Ring):
+        """The ring's steps; the time until each comes is waiting."""
+        steps = iter(ring)
+        while True:
+            begun = time.monotonic()
+            taken = next(steps, None)
+            self._waited += time.monotonic() - begun
+            if taken is None:
+                return
+            yield taken
+
+    def add(self, slots: list[Slot], shares: Tensor) -> None:
+        """One more step: its slots, and its (sum, count) by objective and source."""
+        self._done += 1
+        self._shares += shares
+        for slot in slots:
+            self._drawn += np.bincount(slot.corpus, minlength=len(self._names))
+
+    def line(self, step: int, rate: float) -> dict:
+        """The log line since the one before. Raises TrainingError if the loss is no number."""
+        sums = add_up(self._shares, self._place).cpu()
+        drawn = add_up(torch.from_numpy(self._drawn).to(self._place.device), self._place).tolist()
+        seconds = time.monotonic() - self._begun
+        objectives = {}
+        for name, by_source in zip(self._stage.objectives, sums, strict=True):
+            objectives[name] = _mean(by_source.sum(0))
+        loss = sum(self._stage.objectives[n] * (v or 0.0) for n, v in objectives.items())
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss of step {step} is {loss}: {objectives}. Lower optim.lr and go on from "
+                f"the newest checkpoint"
+            )
+        by_source = dict(zip(self._names, sums[0], strict=True))  # of the first objective
+        line = {
+            "step": step,
+            "done": self._done,
+            "loss": loss,
+            "objectives": objectives,
+            "sources": {n: m for n, pair in by_source.items() if (m := _mean(pair)) is not None},
+            "drawn": dict(zip(self._names, drawn, strict=True)),
+            "lr": rate,
+            "samples_per_s": sum(drawn) / seconds,
+            "wait": self._waited / seconds,
+        }
+        self._clear()
+        return line
+
+
+def _mean(pair: Tensor) -> float | None:
+    total, count = pair.tolist()
+    return total / count if count else None

@@ -1,0 +1,92 @@
+"""A stage: one YAML file in `train/mixtures/` that says what is trained on what, and how.
+
+Stages differ in their objectives and in what is trainable, never in code.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from embervlm.config import EmberVLMConfig
+from manifests import settings
+from shards.ring import Batching, SourceSpec
+
+MIXTURES = Path(__file__).parent / "mixtures"
+COMPONENTS = ("encoder", "projection", "language", "fusion", "reasoning", "robot_head")
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Optim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """AdamW with a linear warm-up of `warmup` steps, then a cosine down to `final` of `lr`."""
+
+    lr: Annotated[float, msgspec.Meta(gt=0)] = 2e-4
+    warmup: Annotated[int, msgspec.Meta(ge=0)] = 500
+    final: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
+    weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A preset of the model, and the fields of EmberVLMConfig that a stage sets otherwise."""
+
+    preset: str = "compact"
+    set: dict[str, Any] = {}
+
+    @property
+    def config(self) -> EmberVLMConfig:
+        preset = EmberVLMConfig.preset(self.preset)
+        return EmberVLMConfig.from_dict({**preset.to_dict(), **self.set})
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that a run is told. `objectives` are weights by name (see objectives.py)."""
+
+    name: str
+    steps: Positive
+    sources: dict[str, SourceSpec]
+    objectives: dict[str, float]
+    batch: Batching
+    max_tokens: Annotated[int, msgspec.Meta(ge=8)]
+    model: ModelSpec = ModelSpec()
+    trainable: tuple[str, ...] = COMPONENTS
+    optim: Optim = Optim()
+    seed: int = 1
+    window: Positive = 16  # shards read at a time
+    log_steps: Positive = 50
+    save_steps: Positive = 500
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources is empty; a mixture needs at least one")
+        if unknown := set(self.trainable) - set(COMPONENTS):
+            raise ValueError(
+                f"trainable names {', '.join(sorted(unknown))}; the components are "
+                f"{', '.join(COMPONENTS)}"
+            )
+        if self.optim.warmup >= self.steps:
+            raise ValueError(
+                f"optim.warmup {self.optim.warmup} is not shorter than the run of {self.steps} "
+                f"steps: the learning rate would never reach its peak"
+            )
+        if "encoder" in self.trainable and self.model.config.encoder_frozen:
+            raise ValueError("trainable lists the encoder, but model.set.encoder_frozen is true")
+
+    @property
+    def packs(self) -> bool:
+        """Whether several threads can share a row, so that attention must keep them apart."""
+        return any(source.turns == "pack" for source in self.sources.values())
+
+
+def find(name: str) -> Path:
+    """A mixture's file: `name` as a path, or a bare name in `train/mixtures/`."""
+    path = Path(name)
+    return path if path.exists() or len(path.parts) > 1 else MIXTURES / name
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Stage:
+    """A checked stage. Raises SettingsError with the place and the right spelling."""
+    return settings.load(find(name), Stage, overrides)
