@@ -2,7 +2,8 @@
 
     python -m train.tokenizer --data data/demo/shards
 
-Only what a model may read in training is read here: no prompt, answer or plan of val or test.
+Beside the train splits it reads `train/texts/`, plain sentences about places and work, so that the
+vocabulary is not only that of the data. Nothing of val or test is read.
 """
 
 from collections.abc import Iterator
@@ -16,8 +17,13 @@ from manifests.schema import Record
 from shards.reader import Dataset
 
 
+TEXTS = Path(__file__).with_name("texts")
+
+
 def texts(dataset: Dataset) -> Iterator[str]:
-    """Every prompt, target, answer, rationale and step of the train splits, as words."""
+    """Plain sentences; then every prompt, target, answer, rationale and step of the train splits."""
+    for path in sorted(TEXTS.glob("*.txt")):
+        yield from path.read_text(encoding="utf-8").splitlines()
     for corpus, split in dataset.names:
         if split == "train":
             for record in dataset.records(corpus, split):
