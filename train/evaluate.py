@@ -43,7 +43,8 @@ class Judge:
     """
 
     def __init__(self, checkpoint: Path, data: Path, split: Split, limit: int) -> None:
-        stage = msgspec.convert(checkpoints.read_state(checkpoint).stage, Stage)
+        state = checkpoints.read_state(checkpoint)
+        stage = msgspec.convert(state.stage, Stage)
         dataset = Dataset(data)
         corpora = dict.fromkeys(spec.corpus or name for name, spec in stage.sources.items())
         there = [corpus for corpus in corpora if (corpus, split) in dataset.names]
@@ -52,6 +53,11 @@ class Judge:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = EmberVLM.from_pretrained(checkpoint).to(self.device).eval()
         self.tokenizer = Tokenizer.load(self.model.config.tokenizer)
+        if self.tokenizer.digest != state.tokenizer:
+            raise CheckpointError(
+                f"{checkpoint} was trained with tokenizer {state.tokenizer[:12]}; "
+                f"{self.model.config.tokenizer!r} is now {self.tokenizer.digest[:12]}. Train again"
+            )
         self.stream = Stream(
             dataset,
             {corpus: SourceSpec(split=split, turns="one") for corpus in there},

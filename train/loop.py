@@ -158,11 +158,13 @@ def _model(stage: Stage, tokenizer: Tokenizer) -> EmberVLM:
     for name in COMPONENTS:
         if name not in stage.trainable:
             getattr(model, name).requires_grad_(False)
+    if "encoder" not in stage.trainable:
+        model.encoder.freeze()  # its BatchNorm too; refuses a random one
     return model
 
 
 def _state(stage: Stage, dataset: Dataset, stream: Stream, tokenizer: Tokenizer) -> State:
-    settings = msgspec.to_builtins(stage)
+    settings = msgspec.json.decode(msgspec.json.encode(stage))  # as it reads back from disk
     for name in ("log_steps", "save_steps"):  # change nothing that is computed
         settings.pop(name)
     return State(

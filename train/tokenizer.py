@@ -16,12 +16,11 @@ from embervlm.tokens import BUILTIN, Tokenizer, render
 from manifests.schema import Record
 from shards.reader import Dataset
 
-
 TEXTS = Path(__file__).with_name("texts")
 
 
 def texts(dataset: Dataset) -> Iterator[str]:
-    """Plain sentences; then every prompt, target, answer, rationale and step of the train splits."""
+    """Plain sentences, then every prompt, target, answer and step of the train splits."""
     for path in sorted(TEXTS.glob("*.txt")):
         yield from path.read_text(encoding="utf-8").splitlines()
     for corpus, split in dataset.names:

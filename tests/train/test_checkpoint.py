@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from embervlm import EmberVLM, EmberVLMConfig
+from manifests import store
+from train import checkpoint, optim
+from train.checkpoint import CheckpointError, State
+from train.stage import Optim
+
+CONFIG = EmberVLMConfig(vocab_size=64, layers=1, heads=2, width=16, positions=64)
+STATE = State(step=1, stage={}, root="r", tokenizer="t", shares={"a": 1}, lengths={"a": 9})
+
+
+def trained() -> tuple[EmberVLM, torch.optim.AdamW]:
+    """A model with one optimiser step behind it."""
+    torch.manual_seed(1)
+    model = EmberVLM(CONFIG)
+    optimiser = optim.optimiser(model, Optim())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    return model, optimiser
+
+
+def state(step: int, **changed) -> State:
+    return State(
+        **{**{f: getattr(STATE, f) for f in STATE.__struct_fields__}, **changed, "step": step}
+    )
+
+
+def test_only_the_newest_two_are_kept(tmp_path: Path) -> None:
+    model, optimiser = trained()
+    for step in (5, 10, 15):
+        checkpoint.save(tmp_path, model, optimiser, state(step))
+    assert [p.name for p in checkpoint.found(tmp_path)] == [
+        "checkpoint-000010",
+        "checkpoint-000015",
+    ]
+
+
+def test_model_moments_and_step_come_back(tmp_path: Path) -> None:
+    model, optimiser = trained()
+    saved = checkpoint.save(tmp_path, model, optimiser, state(7))
+    other = EmberVLM(CONFIG)
+    fresh = optim.optimiser(other, Optim())
+    assert checkpoint.resume(saved, other, fresh, state(0)) == 7
+    for (name, ours), (_, theirs) in zip(
+        model.named_parameters(), other.named_parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+        for moment in ("exp_avg", "exp_avg_sq"):
+            assert torch.equal(optimiser.state[ours][moment], fresh.state[theirs][moment]), name
+        assert fresh.state[theirs]["step"] == 7
+
+
+def test_a_crash_while_saving_leaves_no_checkpoint(tmp_path: Path, monkeypatch) -> None:
+    model, optimiser = trained()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "publish", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(tmp_path, model, optimiser, state(3))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"root": "other"}, "another root: r, now other. Give this run another --out"),
+        ({"shares": {"a": 2}}, "another shares: a was 1, is 2"),
+        ({"tokenizer": "u"}, "another tokenizer: t, now u"),
+    ],
+)
+def test_other_data_is_refused(tmp_path: Path, changed: dict, message: str) -> None:
+    model, optimiser = trained()
+    saved = checkpoint.save(tmp_path, model, optimiser, state(3))
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.resume(saved, model, optimiser, state(0, **changed))
+
+
+def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
+        checkpoint.read_state(tmp_path)

@@ -1,0 +1,128 @@
+"""Runs that stop and go on, and runs on several processes, are the same run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from manifests.settings import SettingsError
+from train import stage as stages
+from train import track
+from train.checkpoint import CheckpointError, found
+from train.distributed import Place
+from train.loop import TrainingError, train
+
+QUIET = Console(quiet=True)
+ROOT = Path(__file__).parents[2]
+
+ALONE = Place(0, 1, torch.device("cpu"))
+
+
+def losses(run: Path) -> list[float]:
+    return [line["loss"] for line in track.read(run)]
+
+
+def run_file(run: Path, step: int, name: str) -> dict[str, torch.Tensor]:
+    return load_file(run / f"checkpoint-{step:06d}" / name)
+
+
+@pytest.fixture
+def whole(stage_file, data: Path, tmp_path: Path) -> Path:
+    """Six steps without a stop."""
+    train(stages.load(stage_file()), data, tmp_path / "whole", ALONE, QUIET)
+    return tmp_path / "whole"
+
+
+def test_a_run_that_stopped_goes_on_to_the_bit(stage_file, data: Path, whole: Path) -> None:
+    stopped = whole.parent / "stopped"
+    stage = stages.load(stage_file())
+    train(stage, data, stopped, ALONE, QUIET)
+    for path in found(stopped)[1:]:  # as if it had died after step 3
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+    assert [path.name for path in found(stopped)] == ["checkpoint-000003"]
+    train(stage, data, stopped, ALONE, QUIET)
+    assert losses(stopped) == losses(whole)
+    assert len(losses(whole)) == 6
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        ours, theirs = run_file(stopped, 6, name), run_file(whole, 6, name)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_what_is_finished_is_not_trained_again(stage_file, data: Path, whole: Path) -> None:
+    before = (whole / "log.jsonl").read_bytes()
+    last = train(stages.load(stage_file()), data, whole, ALONE, QUIET)
+    assert last.name == "checkpoint-000006"
+    assert (whole / "log.jsonl").read_bytes() == before
+
+
+def test_another_stage_is_not_gone_on_with(stage_file, data: Path, whole: Path) -> None:
+    other = stages.load(stage_file(seed=2, log_steps=2))
+    with pytest.raises(CheckpointError, match="another stage: seed was 1, is 2"):
+        train(other, data, whole, ALONE, QUIET)
+
+
+def test_pools_only_cut_the_work_up(stage_file, data: Path, whole: Path) -> None:
+    halves = whole.parent / "halves"
+    train(stages.load(stage_file(batch={"global": 4, "pool": 2})), data, halves, ALONE, QUIET)
+    assert losses(halves) == pytest.approx(losses(whole), rel=1e-4)
+    drawn = [line["drawn"] for line in track.read(whole)]
+    assert [line["drawn"] for line in track.read(halves)] == drawn
+
+
+def test_two_processes_take_the_same_steps(stage_file, data: Path, whole: Path) -> None:
+    both = whole.parent / "both"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node=2", str(ROOT / "train" / "run.py"), "--mixture", stage_file()]
+    command += ["--data", str(data), "--out", str(both)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert losses(both) == pytest.approx(losses(whole), rel=1e-4)
+    ours, theirs = (run_file(run, 6, "model.safetensors") for run in (both, whole))
+    assert all(torch.allclose(ours[key], theirs[key], atol=2e-4) for key in ours)
+
+
+def test_every_trained_part_moves_and_no_other(stage_file, data: Path, tmp_path: Path) -> None:
+    stage = stages.load(stage_file(steps=3, trainable=["projection", "robot_head"]))
+    train(stage, data, tmp_path / "run", ALONE, QUIET)
+    start = stages.load(stage_file(steps=3)).model.config
+    torch.manual_seed(stage.seed)
+    from embervlm import EmberVLM
+
+    before = EmberVLM.build(start).state_dict()
+    after = run_file(tmp_path / "run", 3, "model.safetensors")
+    moved = {key.partition(".")[0] for key in after if not torch.equal(after[key], before[key])}
+    assert moved == {"projection", "robot_head"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"sources": {"cc3m": {}}}, "data has no|has no cc3m/train; .*--set sources.cc3m=null"),
+        ({"objectives": {"langauge": 1.0}}, "objectives has langauge; there are language, robots"),
+        ({"model": {"set": {"vocab_size": 99}}, "trainable": ["language"]}, "vocabulary of 99"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_first(
+    stage_file, data: Path, tmp_path: Path, changed: dict, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        train(stages.load(stage_file(**changed)), data, tmp_path / "run", ALONE, QUIET)
+
+
+def test_a_random_encoder_is_not_frozen(stage_file, data: Path, tmp_path: Path) -> None:
+    stage = stages.load(stage_file(model={"preset": "compact"}))
+    with pytest.raises(ValueError, match="randomly initialised encoder must not be frozen"):
+        train(stage, data, tmp_path / "run", ALONE, QUIET)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(stage_file, data: Path, tmp_path: Path) -> None:
+    stage = stages.load(stage_file(optim={"lr": 1e30, "warmup": 0, "clip": 1e30}))
+    with pytest.raises(TrainingError, match="the loss of step 1 is (nan|inf)"):
+        train(stage, data, tmp_path / "run", ALONE, QUIET)

@@ -1,0 +1,43 @@
+"""`torchrun train/run.py` works from anywhere, whatever modules are installed beside it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def decoys(tmp_path: Path) -> Path:
+    """Modules of the names that people have installed, each of which says that it was imported."""
+    site = tmp_path / "site"
+    for name in ("datasets", "evaluate", "shards", "manifests", "train"):
+        (site / name).mkdir(parents=True)
+        (site / name / "__init__.py").write_text(f"raise RuntimeError('decoy {name} imported')\n")
+    return site
+
+
+@pytest.mark.parametrize("launcher", [[], ["-m", "torch.distributed.run", "--standalone"]])
+def test_decoys_are_not_imported(launcher, decoys, stage_file, data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, *launcher, str(ROOT / "train" / "run.py")]
+    command += ["--mixture", stage_file(steps=3), "--data", str(data), "--out", "run"]
+    environment = {**os.environ, "PYTHONPATH": str(decoys)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "checkpoint-000003" / "model.safetensors").exists()
+
+
+def test_bad_input_is_one_sentence_not_a_stack_trace(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train" / "run.py"), "--mixture", "demo.yaml"]
+    done = subprocess.run(
+        [*command, "--data", "nowhere"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "nowhere is not a sealed data set" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
