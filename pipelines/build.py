@@ -5,9 +5,11 @@ how each node is run: on this process's threads, or as Prefect tasks (`flows.py`
 """
 
 import platform
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,17 +21,19 @@ from rich.console import Console
 
 from manifests import store
 from manifests.schema import SCHEMA_VERSION, Split
-from manifests.seal import FORMAT, Count, Seal, merkle_root
+from manifests.seal import FORMAT, Count, Seal, SealError, merkle_root
 from pipelines import corpora, pack
 from pipelines.config import BuildConfig
+from pipelines.corpora import CorpusError
 from pipelines.engine import Engine, Walk
 from pipelines.gate import ShardPlan, gate
-from pipelines.pack import Packed
+from pipelines.pack import Failure, Packed
 from pipelines.table import write_rows
 from shards.images import codecs
 
 S = TypeVar("S")
 R = TypeVar("R")
+_OURS = re.compile(r"(?P<corpus>.+)-(train|val|test)-.+-[0-9a-f]{8}\.(tar|parquet)")
 
 
 class BuildError(ValueError):
@@ -60,6 +64,16 @@ def build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> S
     """
     started, walk = datetime.now(UTC), Walk(console)
     out = out.resolve()
+    if out.exists() and not out.is_dir():
+        raise BuildError(f"--out {out} is a file; expected a folder, or a name for a new one")
+    root = Path(config.root).resolve()
+    below = [name for name in config.corpora if config.folders(name).path.is_relative_to(root)]
+    if below and not root.is_dir():
+        raise CorpusError(
+            f"root {root} does not exist, so there is no {', '.join(below)}. Correct it in the "
+            f"config or by --set root=DIR, or draw a small one: python -m pipelines samples --out "
+            f"{root}"
+        )
     work = out / f"{store.TEMPORARY}build"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -81,7 +95,8 @@ def build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> S
         (sealed,) = each("seal", partial(seal, config=config, out=out), [results], ["all"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    _collect(out, sealed)
+        with suppress(SealError):  # a build that failed: back to what is sealed, if anything is
+            _collect(out, Seal.read(out))
     _describe(out, config, started, walk, found)
     return sealed
 
@@ -109,13 +124,13 @@ def place(tables: list[Table], config: BuildConfig, work: Path) -> list[ShardPla
         if (planned := sum(plan.annotations for plan in of_corpus)) != table.read:
             raise BuildError(f"{table.corpus}: {table.read} annotations read, {planned} placed")
         rows = [plan.rows for plan in of_corpus]
-        reasons = Counter[str]()
+        failures: list[Failure] = []
         if rows:
-            errors = pl.read_parquet(rows, columns=["error"])["error"]
-            if errors.null_count():
+            errors = pl.read_parquet(rows, columns=["error", "locator"], glob=False)
+            if errors["error"].null_count():
                 continue
-            reasons.update(errors.to_list())
-        raise BuildError(_nothing(table.corpus, table.read, reasons))
+            failures = [Failure(error, 1, locator) for error, locator in errors.iter_rows()]
+        raise BuildError(_nothing(table.corpus, table.read, failures))
     return plans
 
 
@@ -145,8 +160,9 @@ def seal(results: list[tuple[ShardPlan, Packed]], config: BuildConfig, out: Path
     for corpus in config.corpora:
         of_corpus = [result for plan, result in results if plan.corpus == corpus]
         if not any(result.shard.records for result in of_corpus):
-            reasons = sum((Counter(result.reasons) for result in of_corpus), Counter[str]())
-            raise BuildError(_nothing(corpus, reasons.total(), reasons))
+            failures = [failure for result in of_corpus for failure in result.failures]
+            read = sum(failure.annotations for failure in failures)
+            raise BuildError(_nothing(corpus, read, failures))
     sealed.write(out)
     return sealed
 
@@ -174,20 +190,29 @@ def _ledger(results: Iterable[tuple[ShardPlan, Packed]]) -> Iterator[Count]:
         yield line
 
 
-def _nothing(corpus: str, read: int, reasons: Counter[str]) -> str:
+def _nothing(corpus: str, read: int, failures: Iterable[Failure]) -> str:
     """The message for a corpus that is present but gives no sample."""
+    reasons, first = Counter[str](), dict[str, str]()
+    for failure in failures:
+        reasons[failure.error] += failure.annotations
+        first.setdefault(failure.error, failure.locator)
     lines = [f"{corpus}: {read} annotations read, none can be written; the commonest reasons:"]
-    lines += [f"  {count:>7,}  {reason}" for reason, count in reasons.most_common(10)]
+    for reason, count in reasons.most_common(10):
+        lines.append(f"  {count:>7,}  {reason}, as {first[reason] or 'in its annotation file'}")
     lines += [] if reasons else ["  its files hold no annotation"]
     return "\n".join([*lines, f"Mend the files, or remove {corpus} from the config"])
 
 
 def _collect(out: Path, sealed: Seal) -> None:
-    """Remove shards and manifests that no seal lists: an older build's, or a crash's."""
+    """Remove shards and manifests that no seal lists: an older build's, or a crash's.
+
+    By their names: `out` may hold a user's own tars, which are nobody's to remove.
+    """
     listed = {out / name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
     for folder in (*out.glob("*"), *out.glob("manifests/*")):
-        ours = [p for p in folder.glob("*") if p.suffix in (".tar", ".parquet")]
-        ours += folder.glob(f"{store.TEMPORARY}*")
+        named = ((path, _OURS.fullmatch(path.name)) for path in folder.glob("*"))
+        ours = [path for path, name in named if name and name["corpus"] == folder.name]
+        ours += (path for path in folder.glob(f"{store.TEMPORARY}*") if path.is_file())
         for path in ours:
             if path not in listed:
                 path.unlink()

@@ -1,5 +1,7 @@
 """What a build is told: a YAML file, checked before anything is read."""
 
+import difflib
+import fnmatch
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +11,7 @@ import msgspec
 
 from manifests import settings
 from manifests.place import MAX_BITS
-from manifests.schema import canonical_json
+from manifests.schema import SPLITS, canonical_json
 from pipelines import corpora
 from pipelines.corpora import Folders
 from shards.images import ImagePolicy
@@ -62,4 +64,10 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> BuildConfig:
         raise settings.SettingsError(f"{path}: corpora is empty; name at least one")
     for name in config.corpora:
         corpora.load(name)
+    places = [f"{name}/{split}" for name in corpora.names() for split in SPLITS]
+    for pattern in config.protect:
+        if not fnmatch.filter(places, pattern):  # misspelt, it would protect nothing in silence
+            near = difflib.get_close_matches(pattern, places, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(places)}"
+            raise settings.SettingsError(f"{path}: protect {pattern!r} names no split; {hint}")
     return config

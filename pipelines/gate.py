@@ -1,8 +1,9 @@
 """The table -> what each shard is made of: joined, placed, gated, without a byte of an image.
 
-In this order a row ends as: quarantined (its reader said so, or its key names two records), held
-back (its image is protected by another split), duplicate (said before of the same image), or goes
-to its shard. The plan is one Parquet file a shard, so that a worker is told a path, never rows.
+In this order a row ends as: quarantined (its reader said so, its key is unfit for a tar or names
+two records), held back (its image is protected by another split), duplicate (said before of the
+same image), or goes to its shard. The plan is one Parquet file a shard, so that a worker is told a
+path, never rows.
 """
 
 import fnmatch
@@ -40,8 +41,9 @@ def gate(
     `tables` are Parquet files of pipelines.table.SCHEMA, `bits` the shards' exponent by corpus,
     `protect` patterns such as "coco/val".
     """
-    rows = pl.concat([pl.read_parquet(path) for path in tables])
+    rows = pl.concat([pl.read_parquet(path, glob=False) for path in tables])
     rows = _place(rows, bits)
+    rows = _unfit_keys(rows)
     rows = _doubled_keys(rows)
     rows = _hold_back(rows, protect)
     rows = _duplicates(rows)
@@ -98,6 +100,13 @@ def _set(rows: pl.DataFrame, where: pl.Expr, status: str, error: pl.Expr) -> pl.
         error=pl.when(chosen).then(error).otherwise("error"),
         status=pl.when(chosen).then(pl.lit(status)).otherwise("status"),
     )
+
+
+def _unfit_keys(rows: pl.DataFrame) -> pl.DataFrame:
+    """One odd name in a corpus is one row quarantined; `schema.check` would refuse its shard."""
+    unfit = ~pl.col("key").str.contains(r"^[A-Za-z0-9_-]{1,90}$")
+    error = pl.format("key {} is not 1 to 90 of A-Z a-z 0-9 _ -", "key")
+    return _set(rows, unfit, "quarantined", error)
 
 
 def _doubled_keys(rows: pl.DataFrame) -> pl.DataFrame:

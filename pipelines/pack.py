@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow.parquet as pq
@@ -19,12 +19,20 @@ from shards.images import ImageError, ImagePolicy, store_image
 from shards.writer import ShardWriter, Source
 
 
+class Failure(NamedTuple):
+    """Annotations of one image that were not written, and why."""
+
+    error: str
+    annotations: int
+    locator: str
+
+
 class Packed(msgspec.Struct, frozen=True, kw_only=True):
-    """A packed shard, and how many annotations and images of it ended how, and why."""
+    """A packed shard, how many annotations and images of it ended how, and why some failed."""
 
     shard: Shard
     fates: dict[str, int]  # annotations by status; images for "unannotated"
-    reasons: dict[str, int]  # annotations that were not written, by error
+    failures: tuple[Failure, ...]
 
 
 def pack(plan: ShardPlan, root: Path, out: Path, policy: ImagePolicy) -> Packed:
@@ -44,11 +52,10 @@ def pack(plan: ShardPlan, root: Path, out: Path, policy: ImagePolicy) -> Packed:
                 failures.append(_failure(turns, "quarantined", str(error)))
         sealed = shard.close(failures)
     fates = Counter(written=sealed.turns)
-    reasons = Counter[str]()
     for row in failures:
         fates[row["status"]] += row["turns"] or 1
-        reasons[row["error"]] += row["turns"]
-    return Packed(shard=sealed, fates=dict(fates), reasons=dict(reasons))
+    told = tuple(Failure(r["error"], r["turns"], r["locator"]) for r in failures if r["turns"])
+    return Packed(shard=sealed, fates=dict(fates), failures=told)
 
 
 def _record(rows: list[dict[str, Any]], root: Path, policy: ImagePolicy) -> tuple[Record, Source]:

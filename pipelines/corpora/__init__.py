@@ -106,7 +106,7 @@ def read_items(items: list[msgspec.Raw], kind: type[T]) -> Iterator[tuple[int, T
     for place, item in enumerate(items):
         try:
             yield place, decoder.decode(item)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             yield place, str(error)
 
 

@@ -45,7 +45,8 @@ class CocoImages:
         if locator := self.found.get(number):
             return locator, None
         expected = self.folders.path / "train2017" / f"{number:012d}.jpg"
-        return self.folders.locator(expected), f"image {number} is in no folder of COCO 2017"
+        folders = " or ".join(f"{self.folders.path.name}/{name}" for name in _SPLITS)
+        return self.folders.locator(expected), f"image is not in {folders}"
 
 
 class _Licence(msgspec.Struct):

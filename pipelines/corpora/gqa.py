@@ -35,7 +35,7 @@ def survey(folders: Folders) -> Survey:
     images = {
         name.removesuffix(".jpg"): folders.locator(folder / name)
         for name in names
-        if name.endswith(".jpg")
+        if name.endswith(".jpg") and not name.startswith(".")  # AppleDouble files
     }
     return Survey(tuple(files.values()), len(images), lambda: _rows(files, images))
 
@@ -67,7 +67,7 @@ def _rows(files: dict[str, Path], images: dict[str, str]) -> Iterator[Row]:
 def _row(identity: str, question: _Question, locator: str | None, split: Split) -> Row:
     error = None
     if locator is None:
-        error = f"image {question.image_id}.jpg is not in gqa/images"
+        error = "image is not in gqa/images"
     elif not clean(question.answer):
         error = "empty answer"
     full = clean(question.full_answer)

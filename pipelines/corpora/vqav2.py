@@ -75,6 +75,9 @@ def _split(questions: Path, answers: Path, split: Split, images: CocoImages) -> 
         for place, item in read_items(read_json(answers, _Annotations).annotations, _Annotation):
             if isinstance(item, str):
                 yield unreadable("vqav2", answers, place, split, item)
+            elif item.question_id in answered:
+                error = f"question {item.question_id} is answered a second time"
+                yield unreadable("vqav2", answers, place, split, error)
             else:
                 answered[item.question_id] = item
     file = read_json(questions, _Questions)

@@ -1,0 +1,99 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from manifests.seal import Seal
+from pipelines.cli import app
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_build_ends_with_its_ledger_and_its_root(shop):
+    result = shop.cli()
+    assert result.exit_code == 0
+    assert result.stdout == "", "stdout is for data; a build has none"
+    lines = result.stderr.splitlines()
+    nodes = [line.split()[:3] for line in lines[:5]]
+    assert nodes == [
+        ["survey", "4", "done"],
+        ["tabulate", "4", "done"],
+        ["gate", "1", "done"],
+        ["pack", "9", "done"],
+        ["seal", "1", "done"],
+    ]
+    columns = "annotations read written quarantined duplicate held back images unannotated"
+    assert " ".join(lines[5].split()) == columns
+    table = [line.split() for line in lines[6:-1]]
+    assert ["coco/train", "10", "6", "1", "1", "2", "2", "1"] in table
+    assert [row[0] for row in table] == [
+        *("coco/train", "coco/val", "gqa/train", "gqa/val", "robots/test", "robots/train"),
+        *("robots/val", "vqav2/train", "vqav2/val"),
+    ]
+    assert lines[-1] == f"sealed {shop.out} with root {Seal.read(shop.out).root}"
+
+
+def test_settings_are_overridden_from_the_command_line(shop):
+    result = shop.cli("--set", "corpora.robots=null", "--set", "corpora.gqa.bits=1")
+    assert result.exit_code == 0
+    sealed = Seal.read(shop.out)
+    assert sealed.bits == {"coco": 0, "vqav2": 0, "gqa": 1}
+    assert {shard.corpus for shard in sealed.shards} == {"coco", "vqav2", "gqa"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("corpora.coco.bit=1", "unknown key 'bit'"),
+        ("workers=0", "Expected `int` >= 1"),
+        ("workers", "--set workers: expected a.b=value"),
+        ("root=[a", "--set root=[a"),
+    ],
+)
+def test_a_wrong_override_is_refused_before_anything_is_made(shop, override, message):
+    result = shop.cli("--set", override)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("build failed: ")
+    assert message in result.stderr
+    assert not shop.out.exists()
+
+
+def test_an_out_that_cannot_be_written_says_so(shop, tmp_path):
+    shop.out = tmp_path / "a-file"
+    shop.out.write_text("in the way")
+    result = shop.cli()
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "build failed: " in result.stderr and str(shop.out) in result.stderr
+    assert shop.out.read_text() == "in the way"
+
+
+def test_a_missing_config_is_answered_with_those_beside_it(shop):
+    shop.written()
+    missing = str(shop.config.with_name("biuld.yaml"))
+    args = ["build", "--plain", "--config", missing, "--out", str(shop.out)]
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 1
+    folder = shop.config.parent
+    assert result.stderr == f"build failed: no settings file {missing}; {folder} has build.yaml\n"
+
+
+def test_the_module_runs_as_a_program_and_its_exit_code_is_the_shell_s(shop):
+    shop.only("coco")
+    shop.settings["root"] = "/nowhere"
+    command = [sys.executable, "-m", "pipelines", "build", "--plain", "--config"]
+    command += [str(shop.written()), "--out", str(shop.out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("build failed: root /nowhere does not exist")
+
+
+def test_help_names_the_commands():
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    for command in ("build", "samples"):
+        assert command in result.stdout

@@ -1,0 +1,149 @@
+"""COCO captions: files in the official layout become exactly these rows."""
+
+import shutil
+
+import pytest
+
+from pipelines import corpora
+from pipelines.corpora import CorpusError, Folders
+from pipelines.corpora.coco import CocoImages
+from pipelines.table import Row
+
+LICENCES = {
+    9: "Attribution-ShareAlike License",
+    139: "Attribution-NonCommercial License",
+    285: "Attribution License",
+    184613: "Attribution-NonCommercial-ShareAlike License",
+    391895: "Attribution-NonCommercial-NoDerivs License",
+    522418: "Attribution License",
+}
+TRAIN = "annotations/captions_train2017.json"
+
+
+def caption(split, image, identity, text, error=None):
+    return Row(
+        key=f"coco-{image:012d}",
+        group=f"coco:{image}",
+        locator=f"file:coco/{split}2017/{image:012d}.jpg",
+        split=split,
+        id=str(identity),
+        thread=str(identity),
+        kind="caption",
+        target=text,
+        licence=LICENCES[image],
+        status="quarantined" if error else None,
+        error=error,
+    )
+
+
+EXPECTED = [
+    caption("train", 522418, 681330, "A white square in front of a grey wall."),
+    caption("train", 391895, 770337, "A red disc on a green field."),
+    caption("train", 184613, 474921, "A gold triangle lies on its side."),
+    caption("train", 391895, 9999, "One red circle, all alone."),
+    caption("train", 391895, 772707, "A round red shape on green."),
+    caption("train", 9, 661611, "A picture that nobody can find.",
+            "image is not in coco/train2017 or coco/val2017"),
+    caption("train", 391895, 776154, "A red disc on a green field."),
+    caption("train", 391895, 781998, "Something red and round."),
+    caption("train", 184613, 479322, "Yellow triangle, blue ground."),
+    caption("train", 522418, 686718, "A grey picture of a square."),
+    caption("val", 285, 733, "A white disc on a black ground."),
+    caption("val", 139, 829717, "A brown square under a blue sky."),
+    caption("val", 285, 734, "", "empty caption"),
+    caption("val", 139, 829655, "A box stands against the sky."),
+    Row(key="coco-000000262148", group="coco:262148", split="train", status="unannotated",
+        locator="file:coco/train2017/000000262148.jpg", error="no caption names this image"),
+]  # fmt: skip
+
+
+def test_every_caption_is_a_row_in_the_order_of_the_files(shop):
+    assert shop.rows("coco") == EXPECTED
+
+
+def test_a_survey_counts_files_and_pictures_and_ignores_the_other_annotations(shop):
+    (shop.raw / "coco/annotations/person_keypoints_val2017.json").write_text("not read")
+    survey = corpora.load("coco").survey(Folders(shop.raw, shop.raw / "coco"))
+    names = [path.name for path in survey.files]
+    assert names == ["captions_train2017.json", "captions_val2017.json"]
+    assert survey.images == 6
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "why"),
+    [
+        ({"image_id": 522418, "id": 681330}, "Object missing required field `caption`"),
+        ({"image_id": "522418", "id": 681330, "caption": "x"}, "Expected `int`, got `str`"),
+        ({"image_id": 522418, "id": 681330, "caption": None}, "Expected `str`, got `null`"),
+        ([522418, 681330, "x"], "Expected `object`, got `array`"),
+    ],
+)
+def test_a_malformed_caption_is_a_row_of_its_own_and_the_rest_stays(shop, spoilt, why):
+    shop.edit(shop.raw / "coco" / TRAIN, lambda file: file["annotations"].__setitem__(0, spoilt))
+    first, *rest = shop.rows("coco")
+    assert rest == EXPECTED[1:]
+    assert (first.status, first.split, first.id) == ("quarantined", "train", "0")
+    assert first.key == "coco-captions_train2017-0"
+    assert first.error.startswith(f"malformed annotation 0 in captions_train2017.json: {why}")
+
+
+def test_bytes_that_are_not_utf_8_spoil_one_caption_only(shop):
+    path = shop.raw / "coco" / TRAIN
+    path.write_bytes(path.read_bytes().replace(b"Something red", b"Something \xff", 1))
+    rows = shop.rows("coco")
+    assert rows[:7] + rows[8:] == EXPECTED[:7] + EXPECTED[8:]
+    assert rows[7].status == "quarantined"
+    assert rows[7].error.startswith("malformed annotation 7 in captions_train2017.json: 'utf-8'")
+
+
+def test_one_split_is_enough_and_its_pictures_may_lie_in_the_other_folder(shop):
+    (shop.raw / "coco" / TRAIN).unlink()
+    source = shop.raw / "coco/val2017/000000000139.jpg"
+    source.rename(shop.raw / "coco/train2017" / source.name)
+    rows = shop.rows("coco")
+    assert [row.id for row in rows if row.status is None] == ["733", "829717", "829655"]
+    moved = {row.locator for row in rows if row.group == "coco:139"}
+    assert moved == {"file:coco/train2017/000000000139.jpg"}
+    assert [(row.key, row.split) for row in rows if row.status == "unannotated"] == [
+        ("coco-000000184613", "train"),
+        ("coco-000000262148", "train"),
+        ("coco-000000391895", "train"),
+        ("coco-000000522418", "train"),
+    ]
+
+
+def test_pictures_are_found_under_every_official_name_and_train2017_wins(shop):
+    coco = shop.raw / "coco"
+    shutil.copy(coco / "val2017/000000000139.jpg", coco / "train2017/COCO_val2014_000000000139.jpg")
+    shutil.copy(coco / "val2017/000000000285.jpg", coco / "val2017/COCO_train2014_000000000025.jpg")
+    for junk in ("._000000000030.jpg", "000000000030.png", "30.jpg", "000000000030.jpg.part"):
+        (coco / "train2017" / junk).write_bytes(b"")
+    images = CocoImages(Folders(shop.raw, coco))
+    assert len(images.found) == 7
+    assert images.locate(139) == ("file:coco/train2017/COCO_val2014_000000000139.jpg", None)
+    assert images.locate(25) == ("file:coco/val2017/COCO_train2014_000000000025.jpg", None)
+    assert images.locate(30) == (
+        "file:coco/train2017/000000000030.jpg",
+        "image is not in coco/train2017 or coco/val2017",
+    )
+
+
+def test_a_licence_that_the_file_does_not_explain_is_empty(shop):
+    shop.edit(shop.raw / "coco" / TRAIN, lambda file: file.pop("licenses") and None)
+    assert {row.licence for row in shop.rows("coco") if row.split == "train"} == {""}
+
+
+def test_a_folder_without_captions_says_what_was_looked_for_and_what_is_there(shop):
+    for path in (shop.raw / "coco/annotations").glob("captions_*"):
+        path.unlink()
+    with pytest.raises(CorpusError) as caught:
+        shop.rows("coco")
+    assert str(caught.value) == (
+        f"{shop.raw}/coco/annotations has none of captions_train2017.json, captions_val2017.json; "
+        "it has instances_val2017.json"
+    )
+
+
+def test_pictures_outside_of_the_root_are_refused(shop):
+    with pytest.raises(CorpusError, match="is outside of the root .* move root up or it down"):
+        corpora.load("coco").survey(Folders(shop.raw / "gqa", shop.raw / "coco"))

@@ -1,0 +1,141 @@
+"""What a build is told: right settings are understood, wrong ones answered with right ones."""
+
+from pathlib import Path
+
+import pytest
+
+from manifests.settings import SettingsError
+from pipelines import config as configs
+from pipelines import corpora
+from pipelines.corpora import CorpusError
+
+CONFIGS = Path(configs.__file__).parent / "configs"
+SMALL = "root: raw\ncorpora: {coco: {}, robots: {path: ./robots}}\n"
+
+
+def load(tmp_path: Path, text=SMALL, *overrides):
+    (tmp_path / "build.yaml").write_text(text)
+    return configs.load(tmp_path / "build.yaml", overrides)
+
+
+@pytest.mark.parametrize("name", ["demo", "full"])
+def test_the_shipped_configs_name_every_corpus_there_is(name):
+    config = configs.load(CONFIGS / f"{name}.yaml")
+    assert sorted(config.corpora) == corpora.names() == ["coco", "gqa", "robots", "vqav2"]
+    assert {"coco/val", "robots/val", "robots/test"} <= set(config.protect)
+    assert (config.image.policy, config.image.size, config.image.quality) == ("squash", 224, 90)
+
+
+def test_what_is_not_said_has_a_default(tmp_path):
+    config = load(tmp_path)
+    assert (config.workers, config.protect, config.corpora["coco"].bits) == (2, (), 0)
+    assert (config.image.policy, config.image.size, config.image.quality) == ("squash", 224, 90)
+
+
+def test_a_corpus_lies_below_the_root_or_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "root: raw\ncorpora: {coco: {}, vqav2: {path: my/vqa}, gqa: {path: ../gqa},"
+    text += f" robots: {{path: {tmp_path}/robots}}}}\n"
+    config = load(tmp_path, text)
+    root = tmp_path / "raw"
+    assert {name: config.folders(name).path for name in config.corpora} == {
+        "coco": root / "coco",
+        "vqav2": root / "my/vqa",
+        "gqa": tmp_path.parent / "gqa",
+        "robots": tmp_path / "robots",
+    }
+    assert {config.folders(name).root for name in config.corpora} == {root}
+
+
+def test_overrides_change_one_setting_or_take_a_corpus_out(tmp_path):
+    overrides = ["workers=3", "corpora.coco.bits=2", "image.quality=75", "corpora.robots=null"]
+    config = load(tmp_path, SMALL, *overrides, "protect=[coco/val]")
+    assert (config.workers, config.image.quality) == (3, 75)
+    assert {name: corpus.bits for name, corpus in config.corpora.items()} == {"coco": 2}
+    assert config.protect == ("coco/val",)
+
+
+def test_the_digest_follows_what_decides_the_bytes_and_nothing_else(tmp_path):
+    def digest(*overrides):
+        return load(tmp_path, SMALL, *overrides).digest
+
+    same = (["root=elsewhere"], ["workers=7"], ["corpora.robots.path=/else"], [])
+    other = (["corpora.coco.bits=1"], ["image.size=96"], ["image.quality=80"], ["protect=[coco/*]"],
+             ["corpora.robots=null"], ["image.policy=keep"])  # fmt: skip
+    assert {digest(*overrides) for overrides in same} == {digest()}
+    assert len({digest(*overrides) for overrides in other} | {digest()}) == 1 + len(other)
+    assert digest("protect=[coco/val, gqa/val]") == digest("protect=[gqa/val, coco/val]")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rot: raw\ncorpora: {coco: {}}", "unknown key 'rot'; did you mean 'root'?"),
+        ("root: raw\ncorpora: {coco: {bit: 1}}", "unknown key 'bit' in corpora[...]; did you "),
+        ("root: raw\ncorpora: {coco: {}}\nimage: {quallity: 9}",
+         "unknown key 'quallity' in image; did you mean 'quality'?"),
+        ("root: 5\ncorpora: {coco: {}}", "Expected `str`, got `int` - at `$.root`"),
+        ("root: raw\ncorpora: [coco]", "Expected `object`, got `array` - at `$.corpora`"),
+        ("root: raw\ncorpora: {coco: {bits: 21}}", "Expected `int` <= 20"),
+        ("root: raw\ncorpora: {coco: {bits: -1}}", "Expected `int` >= 0"),
+        ("root: raw\ncorpora: {coco: {bits: two}}", "Expected `int`, got `str`"),
+        ("root: raw\ncorpora: {coco: {}}\nworkers: 0", "Expected `int` >= 1 - at `$.workers`"),
+        ("root: raw\ncorpora: {coco: {}}\nimage: {policy: crop}", "Invalid enum value 'crop'"),
+        ("corpora: {coco: {}}", "missing required field `root`"),
+        ("root: raw\ncorpora: {}", "corpora is empty; name at least one"),
+        ("- coco", "holds list; expected a mapping of settings"),
+        ("", "holds NoneType; expected a mapping of settings"),
+        ("root: [raw", "is not readable as YAML"),
+    ],
+)  # fmt: skip
+def test_a_wrong_config_is_refused_by_its_file_and_place(tmp_path, text, message):
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, text)
+    assert str(caught.value).startswith(str(tmp_path / "build.yaml"))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cooc", "did you mean 'coco'?"),
+        ("vqa2", "did you mean 'vqav2'?"),
+        ("robot", "did you mean 'robots'?"),
+        ("imagenet", "known: coco, gqa, robots, vqav2"),
+        ("__init__", "known: coco, gqa, robots, vqav2"),
+    ],
+)
+def test_a_corpus_without_a_reader_is_refused_with_the_nearest_name(tmp_path, name, hint):
+    with pytest.raises(CorpusError) as caught:
+        load(tmp_path, f"root: raw\ncorpora: {{{name}: {{}}}}")
+    assert str(caught.value) == f"no corpus is called {name!r}; {hint}"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("coco/vall", "did you mean 'coco/val'?"),
+        ("vqa/val", "did you mean 'vqav2/val'?"),
+        ("everything", "known: coco/train, coco/val, coco/test, gqa/train"),
+    ],
+)
+def test_a_pattern_that_would_protect_nothing_is_refused(tmp_path, pattern, hint):
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, SMALL, f"protect=[coco/val, {pattern}]")
+    assert f"protect {pattern!r} names no split; {hint}" in str(caught.value)
+
+
+@pytest.mark.parametrize("pattern", ["gqa/val", "*/val", "coco/*", "robots/te?t"])
+def test_a_pattern_may_name_a_corpus_that_this_build_leaves_out(tmp_path, pattern):
+    assert load(tmp_path, SMALL, f"protect=['{pattern}']").protect == (pattern,)
+
+
+@pytest.mark.parametrize("override", ["workers", "=3", "root.a=3", "root=[a"])
+def test_an_override_that_is_none_is_refused(tmp_path, override):
+    with pytest.raises(SettingsError, match="--set"):
+        load(tmp_path, SMALL, override)
+
+
+def test_a_config_that_is_not_there_is_answered_with_those_that_are():
+    with pytest.raises(SettingsError, match="no settings file .*dem.yaml; .* has demo.yaml, full"):
+        configs.load(CONFIGS / "dem.yaml")
