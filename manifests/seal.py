@@ -17,6 +17,7 @@ from manifests.store import write
 
 NAME = "dataset.json"
 FORMAT = "embervlm-shards"
+_AGAIN = "Copy it again from where it came, or build it again with: python -m pipelines build"
 
 
 class SealError(ValueError):
@@ -85,22 +86,24 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         path = Path(folder) / NAME
         try:
             data = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise SealError(
                 f"{folder} is not a sealed data set: it has no {NAME}. Build one with: "
                 f"python -m pipelines build --config pipelines/configs/demo.yaml --out {folder}"
             ) from None
         try:
             seal = msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError as error:
-            raise SealError(f"{path} cannot be read: {error}") from error
+        except ValueError as error:  # of msgspec, or bytes that are not UTF-8
+            raise SealError(f"{path} cannot be read: {error}. {_AGAIN}") from error
         if seal.format != FORMAT or seal.schema_version != SCHEMA_VERSION:
             raise SealError(
                 f"{path} is {seal.format} version {seal.schema_version}; this code reads "
-                f"{FORMAT} version {SCHEMA_VERSION}. Build the data set again."
+                f"{FORMAT} version {SCHEMA_VERSION}. {_AGAIN}"
             )
         if seal.root != merkle_root(seal.shards):
-            raise SealError(f"{path} was edited: its root does not follow from the shards it lists")
+            raise SealError(
+                f"{path} was edited: its root does not follow from the shards it lists. {_AGAIN}"
+            )
         return seal
 
     def write(self, folder: Path) -> None:

@@ -5,9 +5,9 @@ An unknown key is refused with the nearest right one, a wrong type with the plac
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
@@ -19,6 +19,15 @@ class SettingsError(ValueError):
     """A settings file that cannot be read, or says something that no setting is called."""
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads 1e-4 (no dot) as text; a person typing a learning rate means the number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d+)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def load(path: Path | str, kind: type[T], overrides: Sequence[str] = ()) -> T:
     """Read `path` as YAML, apply overrides (`a.b=value`, value in YAML; null removes), check it.
 
@@ -26,7 +35,7 @@ def load(path: Path | str, kind: type[T], overrides: Sequence[str] = ()) -> T:
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.load(path.read_text(), _Loader)
     except FileNotFoundError:
         near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         there = f"; {path.parent} has {', '.join(near)}" if near else ""
@@ -45,41 +54,47 @@ def load(path: Path | str, kind: type[T], overrides: Sequence[str] = ()) -> T:
 
 def _override(data: dict[str, Any], override: str) -> None:
     dotted, equals, value = override.partition("=")
-    if not equals or not dotted:
+    *parents, last = names = dotted.split(".")
+    if not equals or not all(names):
         raise SettingsError(f"--set {override}: expected a.b=value")
-    *parents, last = dotted.split(".")
+    try:
+        parsed = yaml.load(value, _Loader)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"--set {override}: {value} is not readable as YAML") from error
     node = data
     for name in parents:
-        node = node.setdefault(name, {})
+        node = node.get(name, {}) if parsed is None else node.setdefault(name, {})
         if not isinstance(node, dict):
             raise SettingsError(f"--set {override}: {name} is a value, not a mapping")
-    if (parsed := yaml.safe_load(value)) is None:
+    if parsed is None:
         node.pop(last, None)
     else:
-        node[last] = _number(parsed)
-
-
-def _number(value: Any) -> Any:
-    # YAML 1.1 reads 1e-4 (no dot) as text; a person typing a learning rate means the number.
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d+)?[eE][-+]?\d+", value):
-        return float(value)
-    return value
+        node[last] = parsed
 
 
 def _explain(message: str, kind: type) -> str:
-    unknown = re.match(r"Object contains unknown field `(.+?)`(?: - at `\$(.*)`)?", message)
+    unknown = re.match(r"Object contains unknown field `(.*?)`(?: - at `\$(.*)`)?", message)
     if not unknown:
         return message
     name, where = unknown.group(1), (unknown.group(2) or "").lstrip(".")
-    known = sorted(_fields(kind))
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    known = sorted(set(_fields(kind)))
+    parents = re.sub(r"\[.*?\]", ".*", where)
+    beside = [last for path in known for at, _, last in [path.rpartition(".")] if at == parents]
+    near = difflib.get_close_matches(name, beside, n=1)
+    if not near:  # right, or nearly, but it stands elsewhere: say where, from the top
+        leaves = difflib.get_close_matches(name, [path.rpartition(".")[2] for path in known], n=1)
+        near = sorted((path for path in known if path.rpartition(".")[2] in leaves), key=len)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(beside)}"
     return f"unknown key {name!r}{f' in {where}' if where else ''}; {hint}"
 
 
-def _fields(kind: Any) -> set[str]:
-    """The names of every field of a struct and of the structs inside it."""
+def _fields(kind: Any, at: str = "") -> Iterator[str]:
+    """Every field of a struct and of the structs inside it, dotted; `*` is any index or key."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        fields = msgspec.structs.fields(kind)
-        return {f.encode_name for f in fields}.union(*(_fields(f.type) for f in fields))
-    return set().union(*(_fields(inner) for inner in getattr(kind, "__args__", ())))
+        for field in msgspec.structs.fields(kind):
+            path = f"{at}.{field.encode_name}".lstrip(".")
+            yield path
+            yield from _fields(field.type, path)
+    inside = f"{at}.*" if get_origin(kind) in (dict, list, tuple) else at
+    for inner in get_args(kind):
+        yield from _fields(inner, inside)

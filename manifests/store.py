@@ -102,4 +102,4 @@ def scan(dataset: Path | str) -> "pl.LazyFrame":
     files = [folder / shard.manifest for shard in Seal.read(folder).shards]
     if not files:
         raise ValueError(f"{folder} is sealed but holds no shard; look at its ledger in build.json")
-    return pl.scan_parquet(files)
+    return pl.scan_parquet(files, glob=False)  # a folder may be called data[1]

@@ -9,7 +9,7 @@ import contextlib
 import io
 import struct
 import warnings
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,8 +34,8 @@ class ImagePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How images are stored: `squash` to `size` x `size` at JPEG `quality`, or `keep` the bytes."""
 
     policy: Literal["squash", "keep"] = "squash"
-    size: int = 224
-    quality: int = 90
+    size: Annotated[int, msgspec.Meta(ge=8, le=4096)] = 224
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 90
 
 
 class Stored(NamedTuple):
@@ -55,18 +55,17 @@ def codecs() -> dict[str, str]:
 
 def store_image(data: bytes, policy: ImagePolicy) -> Stored:
     """Decode `data` whole and encode it by `policy`. Raises ImageError with a reason to file."""
-    image = _open(data)
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(f"{image.width}x{image.height} is over {MAX_PIXELS:,} pixels")
-    kind = image.format
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a corrupt EXIF block warns; the pixels decide
+        warnings.simplefilter("ignore")  # of a corrupt EXIF block or many pixels; this decides
+        image = _open(data)
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError(f"{image.width}x{image.height} is over {MAX_PIXELS:,} pixels")
+        kind = image.format
         try:
             image.load()
         except (OSError, SyntaxError, ValueError, EOFError) as error:
             raise ImageError(f"truncated or damaged {kind}: {error}") from error
-        with contextlib.suppress(*_BROKEN_METADATA):  # the pixels are whole; keep them as they are
-            image = ImageOps.exif_transpose(image)
+        image = _upright(image)
     width, height = image.size
     if policy.policy == "keep":
         if kind != "JPEG":
@@ -79,17 +78,21 @@ def store_image(data: bytes, policy: ImagePolicy) -> Stored:
 def encode(image: Image.Image, quality: int) -> bytes:
     """An RGB image as JPEG without metadata."""
     sink = io.BytesIO()
-    image.save(sink, "JPEG", quality=quality)
+    image.save(sink, "JPEG", quality=quality, comment=b"")  # Pillow would copy the source's
     return sink.getvalue()
 
 
 def decode_into(jpeg: bytes | memoryview, pixels: np.ndarray) -> None:
-    """Decode a stored JPEG into `pixels`, uint8 [H, W, 3], scaling if its size is another."""
+    """Decode a stored JPEG upright into `pixels`, uint8 [H, W, 3], scaled if it is of another size.
+
+    Only a kept file can need turning: its EXIF block is where a JPEG begins.
+    """
     height, width, _ = pixels.shape
-    if simplejpeg is not None and simplejpeg.decode_jpeg_header(jpeg)[:2] == (height, width):
+    plain, size = b"Exif" not in bytes(jpeg[:64]), (height, width)
+    if simplejpeg is not None and plain and simplejpeg.decode_jpeg_header(jpeg)[:2] == size:
         simplejpeg.decode_jpeg(jpeg, "RGB", buffer=pixels)
         return
-    image = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    image = _upright(Image.open(io.BytesIO(jpeg))).convert("RGB")
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels[...] = np.asarray(image)
@@ -104,6 +107,13 @@ def _open(data: bytes) -> Image.Image:
         raise ImageError(f"not an image: it begins with {data[:16]!r}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"unreadable image: {error}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF orientation says, or as it is where that block is broken."""
+    with contextlib.suppress(*_BROKEN_METADATA):
+        return ImageOps.exif_transpose(image)
+    return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -7,12 +7,14 @@
 Every read checks the record's xxh3-128 against the index; damage is never returned, never skipped.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
@@ -60,7 +62,7 @@ class Source:
         """
         path = self._folder / "index" / f"{self.corpus}-{self.split}.idx"
         header = _MAGIC + len(self).to_bytes(8, "little") + bytes.fromhex(self._root)[:16]
-        if not _begins_with(path, header):
+        if not _is_index(path, header, ENTRY.itemsize * (1 + len(self))):
             store.write(path, header + self._entries().tobytes())
         return np.memmap(path, ENTRY, "r", offset=ENTRY.itemsize, shape=(len(self),))
 
@@ -68,12 +70,11 @@ class Source:
         entries = np.zeros(len(self), ENTRY)
         columns = ["offset", "nbytes", "digest"]
         for ordinal, shard in enumerate(self.shards):
-            path = self._folder / shard.manifest
-            table = pq.read_table(path, columns=columns, filters=[("status", "=", "written")])
+            table = self._rows(shard, columns, ("status", "=", "written"))
             if table.num_rows != shard.records:
                 raise DamageError(
-                    f"{path} has {table.num_rows} written rows, its seal says {shard.records}. "
-                    f"Check with: python -m shards validate {self._folder}"
+                    f"{shard.manifest} has {table.num_rows} written rows, its seal says "
+                    f"{shard.records}. Check with: python -m shards validate {self._folder}"
                 )
             part = entries[self.starts[ordinal] : self.starts[ordinal + 1]]
             part["offset"], part["nbytes"] = table["offset"].to_numpy(), table["nbytes"].to_numpy()
@@ -81,6 +82,16 @@ class Source:
             raw = b"".join(bytes.fromhex(text) for text in table["digest"].to_pylist())
             part["digest"] = np.frombuffer(raw, "V16")
         return entries
+
+    def _rows(self, shard: Shard, columns: list[str], only: tuple) -> pa.Table:
+        """Some rows of a shard's manifest. Raises DamageError if it cannot be read."""
+        try:
+            return pq.read_table(self._folder / shard.manifest, columns=columns, filters=[only])
+        except (OSError, pa.ArrowException) as error:
+            raise DamageError(
+                f"{shard.manifest} is sealed but cannot be read ({error}). "
+                f"Check with: python -m shards validate {self._folder}"
+            ) from error
 
     def read_into(self, buffer: memoryview, number: int) -> memoryview:
         """The extent of record `number` (0-based) in `buffer`, verified. Raises DamageError.
@@ -119,10 +130,9 @@ class Source:
     def _damaged(self, number: int, got: int, expected: int) -> None:
         shard = self.shards[int(self.index[number]["shard"])]
         offset = int(self.index[number]["offset"])
-        rows = pq.read_table(
-            self._folder / shard.manifest, columns=["key"], filters=[("offset", "=", offset)]
-        )
-        key = rows["key"][0].as_py() if rows.num_rows else "unknown"
+        key = "unknown"
+        with contextlib.suppress(DamageError, IndexError):  # the manifest may be damaged as well
+            key = self._rows(shard, ["key"], ("offset", "=", offset))["key"][0].as_py()
         what = f"{got} of {expected} bytes are there" if got != expected else "its digest differs"
         raise DamageError(
             f"{shard.tar}: record {key} at byte {offset} is damaged: {what}. "
@@ -172,9 +182,9 @@ def parse(extent: bytes) -> Record:
     return Record.decode(key, image, said)
 
 
-def _begins_with(path: Path, header: bytes) -> bool:
+def _is_index(path: Path, header: bytes, size: int) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(len(header)) == header
+            return file.read(len(header)) == header and path.stat().st_size == size
     except FileNotFoundError:
         return False

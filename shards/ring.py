@@ -137,7 +137,7 @@ class Stream:
 
     @property
     def truncated(self) -> dict[str, int]:
-        """Threads of each source that are longer than `max_tokens` and lose their end."""
+        """Threads (under `one`: turns) of each source that do not fit and lose their end."""
         return {n: s.samples.truncated for n, s in zip(self.names, self._streams, strict=True)}
 
     def slot(self, size: int) -> Slot:

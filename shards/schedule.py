@@ -7,7 +7,7 @@ chairman assignment problem (R. Tijdeman, "The chairman assignment problem", Dis
 
 from collections.abc import Mapping
 from fractions import Fraction
-from math import gcd, lcm
+from math import gcd, inf, lcm
 
 import numpy as np
 
@@ -22,10 +22,10 @@ def shares(weights: Mapping[str, float]) -> dict[str, int]:
     """
     if not weights:
         raise ValueError("a mixture needs at least one source")
+    for name, weight in weights.items():
+        if not 0 < weight < inf:
+            raise ValueError(f"source {name} has weight {weight:g}; expected more than 0")
     exact = {name: Fraction(str(weight)) for name, weight in weights.items()}
-    for name, weight in exact.items():
-        if weight <= 0:
-            raise ValueError(f"source {name} has weight {float(weight):g}; expected more than 0")
     scale = lcm(*(weight.denominator for weight in exact.values()))
     whole = {name: int(weight * scale) for name, weight in exact.items()}
     common = gcd(*whole.values())

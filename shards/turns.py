@@ -63,7 +63,8 @@ class Samples:
                 self._pack(closes, tokens_before, budget)
             self.learn = self.first
         threads = tokens_before[closes] - tokens_before[opens]
-        self.truncated = int((threads > budget).sum())  # threads that do not fit and lose words
+        # What does not fit and loses words: a thread; under `one` a turn, for context is no loss.
+        self.truncated = int(((tokens.lengths if policy == "one" else threads) > budget).sum())
 
     def _pack(self, closes: np.ndarray, before: np.ndarray, budget: int) -> None:
         """Join neighbouring threads of a record while all of them fit."""

@@ -4,7 +4,8 @@ for problem in validate(folder): print(problem)      # nothing: whole
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -32,28 +33,35 @@ def validate(
         yield str(error)
         return
     yield from _unlisted(folder, sealed)
-    totals: dict[tuple[str, str], dict[str, int]] = {}
+    totals: dict[tuple[str, str], Counter[str]] = {}
+    unread: set[tuple[str, str]] = set()  # sums over a manifest that is damaged would say nothing
     for shard in sealed.shards:
         progress(shard)
-        rows: list[dict] = []
-        yield from _manifest(folder, shard, rows)
-        yield from _tar(folder, shard, [row for row in rows if row["status"] == "written"])
-        total = totals.setdefault((shard.corpus, shard.split), {})
-        for row in rows:
-            total[row["status"]] = total.get(row["status"], 0) + row["turns"]
-    for count in sealed.ledger:
-        yield from _ledger(count, totals.get((count.corpus, count.split), {}))
+        rows = yield from _manifest(folder, shard)
+        yield from _tar(folder, shard, rows)
+        if rows is None:
+            unread.add((shard.corpus, shard.split))
+        total = totals.setdefault((shard.corpus, shard.split), Counter())
+        for row in rows or ():
+            total[row["status"]] += row["turns"] or 1  # an unannotated image is one
+            total["records"] += row["status"] == "written"
+    counts = {(count.corpus, count.split): count for count in sealed.ledger}
+    for corpus, split in sorted(totals.keys() | counts.keys()):
+        if (corpus, split) not in counts:
+            yield f"ledger of {corpus}/{split}: missing"
+        elif (corpus, split) not in unread:
+            yield from _ledger(counts[corpus, split], totals.get((corpus, split), Counter()))
 
 
 def _unlisted(folder: Path, sealed: Seal) -> Iterator[str]:
     listed = {name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
-    corpora = {shard.corpus for shard in sealed.shards}
-    for corpus in sorted(corpora):
-        for inside in (folder / corpus, folder / "manifests" / corpus):
-            for path in sorted(inside.glob("*")) if inside.is_dir() else ():
-                name = path.relative_to(folder).as_posix()
-                if name not in listed and not path.name.startswith(TEMPORARY):
-                    yield f"{name}: not listed in {seal.NAME}"
+    named = (*folder.glob("*/*.tar"), *folder.glob("manifests/*/*"))  # as shards of any corpus are
+    found = {path for path in named if path.name.startswith(f"{path.parent.name}-")}
+    found.update(*((folder / corpus).glob("*") for corpus in {s.corpus for s in sealed.shards}))
+    for path in sorted(found):
+        name = path.relative_to(folder).as_posix()
+        if name not in listed and not path.name.startswith(TEMPORARY):
+            yield f"{name}: not listed in {seal.NAME}"
 
 
 def _file(folder: Path, name: str, nbytes: int, sha256: str) -> tuple[bytes, str | None]:
@@ -73,30 +81,32 @@ def _file(folder: Path, name: str, nbytes: int, sha256: str) -> tuple[bytes, str
     return data, None
 
 
-def _manifest(folder: Path, shard: Shard, rows: list[dict]) -> Iterator[str]:
+def _manifest(folder: Path, shard: Shard) -> Generator[str, None, list[dict] | None]:
+    """Returns the manifest's rows, None if it is not the sealed one."""
     _, problem = _file(folder, shard.manifest, shard.manifest_nbytes, shard.manifest_sha256)
     if problem:
         yield problem
-        return
+        return None
     table = pq.read_table(folder / shard.manifest)
     if not table.schema.equals(MANIFEST):
         yield f"{shard.manifest}: its columns are not those of a manifest"
-        return
-    rows.extend(table.to_pylist())
+        return None
+    rows = table.to_pylist()
     if seal.rows_digest(rows) != shard.rows_digest:
         yield f"{shard.manifest}: its rows are not the sealed ones"
     for row in rows:
         if row["status"] not in schema.STATUSES:
             yield f"{shard.manifest}: record {row['key']}: unknown status {row['status']!r}"
+    return rows
 
 
-def _tar(folder: Path, shard: Shard, rows: list[dict]) -> Iterator[str]:
+def _tar(folder: Path, shard: Shard, every: list[dict] | None) -> Iterator[str]:
     data, problem = _file(folder, shard.tar, shard.nbytes, shard.sha256)
     if problem:
         yield problem
-    if not data:
+    if not data or every is None:
         return
-    end = 0
+    rows, end = [row for row in every if row["status"] == "written"], 0
     for row in rows:
         name = f"{shard.tar}: record {row['key']}"
         extent = data[row["offset"] : row["offset"] + row["nbytes"]]
@@ -117,8 +127,10 @@ def _tar(folder: Path, shard: Shard, rows: list[dict]) -> Iterator[str]:
     keys = [order_in_shard(row["key"]) for row in rows]
     if keys != sorted(set(keys)):
         yield f"{shard.tar}: records are doubled or out of order"
-    if len(rows) != shard.records or sum(row["turns"] for row in rows) != shard.turns:
-        yield f"{shard.tar}: {len(rows)} records, sealed with {shard.records}"
+    turns = sum(row["turns"] for row in rows)
+    if (len(rows), turns) != (shard.records, shard.turns):
+        sealed = f"sealed with {shard.records} of {shard.turns}"
+        yield f"{shard.tar}: {len(rows)} records of {turns} turns, {sealed}"
     if not problem and data[end:] != tar.END:
         yield f"{shard.tar}: bytes after the last record (byte {end}) are not the end of a tar"
 
@@ -140,7 +152,7 @@ def _agree(name: str, shard: Shard, row: dict, record: Record) -> Iterator[str]:
         yield f"{name}: is of {record.corpus}/{record.split}"
 
 
-def _ledger(count: Count, total: dict[str, int]) -> Iterator[str]:
+def _ledger(count: Count, total: Counter[str]) -> Iterator[str]:
     name = f"ledger of {count.corpus}/{count.split}"
     if not count.balances:
         yield f"{name}: {count.read} annotations read, but its parts add up to another number"
@@ -149,7 +161,9 @@ def _ledger(count: Count, total: dict[str, int]) -> Iterator[str]:
         "quarantined": count.quarantined,
         "duplicate": count.duplicate,
         "held back": count.held_back,
+        "records": count.records,
+        "unannotated": count.unannotated,
     }
-    for status, turns in counted.items():
-        if total.get(status, 0) != turns:
-            yield f"{name}: {turns} {status}, its manifests have {total.get(status, 0)}"
+    for status, number in counted.items():
+        if total[status] != number:
+            yield f"{name}: {number} {status}, its manifests have {total[status]}"

@@ -81,10 +81,9 @@ class ShardWriter:
             raise ValueError(f"{record.key} is {record.corpus}/{record.split}, not {self._stem}")
         if (order := order_in_shard(record.key)) <= self._last:
             raise ValueError(f"{record.key} comes twice or out of order in {self._stem}")
+        data, meta = extent(record), msgspec.json.decode(record.meta, type=dict)
         self._last = order
-        data = extent(record)
         self._write(data)
-        meta = msgspec.json.decode(record.meta)
         self._rows.append(
             row(
                 key=record.key,
