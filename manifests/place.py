@@ -55,10 +55,10 @@ def url_group(url: str) -> str:
 def task_group(task: str) -> str:
     """The normal form of a task's words: twins that differ in spelling alone are one group.
 
-    Drops a leading "Task:", folds case, curly quotes and compatibility forms, turns hyphens into
-    spaces, drops punctuation and squeezes white space.
+    Drops a leading "Task:", folds case and compatibility forms, turns hyphens into spaces, drops
+    punctuation (quotes straight and curly among it) and squeezes white space.
     """
-    text = unicodedata.normalize("NFKC", task).replace("\u2019", "'").casefold()
+    text = unicodedata.normalize("NFKC", task).casefold()
     text = re.sub(r"^\s*task\s*:", "", text)
     text = re.sub("[-\u2010-\u2015]", " ", text)
     text = re.sub(r"[^\w\s]|_", "", text)

@@ -125,6 +125,8 @@ def check(record: Record) -> None:
     if len(record.plan) > MAX_STEPS:
         refuse(f"{len(record.plan)} steps; a plan has at most {MAX_STEPS}")
     for turn in record.turns:
+        if turn.thread < 0:
+            refuse(f"turn {turn.id} is of thread {turn.thread}; threads count from 0")
         if not turn.target.strip():
             refuse(f"turn {turn.id} has no target")
         if turn.box is not None:

@@ -117,8 +117,7 @@ def tabulate(corpus: str, config: BuildConfig, work: Path) -> Table:
 
 def place(tables: list[Table], config: BuildConfig, work: Path) -> list[ShardPlan]:
     """Gate all rows and plan the shards. Raises BuildError if a corpus has nothing to write."""
-    bits = {name: corpus.bits for name, corpus in config.corpora.items()}
-    plans = gate([Path(table.path) for table in tables], bits, config.protect, work)
+    plans = gate([Path(table.path) for table in tables], config.bits, config.protect, work)
     for table in tables:
         of_corpus = [plan for plan in plans if plan.corpus == table.corpus]
         if (planned := sum(plan.annotations for plan in of_corpus)) != table.read:
@@ -153,7 +152,7 @@ def seal(results: list[tuple[ShardPlan, Packed]], config: BuildConfig, out: Path
         config_digest=config.digest,
         image_policy=msgspec.structs.asdict(config.image),
         codecs=codecs(),
-        bits={name: corpus.bits for name, corpus in config.corpora.items()},
+        bits=config.bits,
         ledger=tuple(_ledger(results)),
         shards=shards,
     )

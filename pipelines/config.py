@@ -5,26 +5,32 @@ import fnmatch
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
 
 from manifests import settings
 from manifests.place import MAX_BITS
-from manifests.schema import SPLITS, canonical_json
+from manifests.schema import SPLITS, Split, canonical_json
 from pipelines import corpora
 from pipelines.corpora import Folders
 from shards.images import ImagePolicy
+
+Bits = Annotated[int, msgspec.Meta(ge=0, le=MAX_BITS)]
 
 
 class CorpusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One corpus. `path` is its folder: below `root`, or from here if it begins with ./ or /.
 
-    `bits`: the corpus has 2**bits shards a split; with one bit more, each splits into two.
+    `bits`: a split has 2**bits shards; with one bit more, each splits into two. One number for all
+    splits, or one by split (those not named have 1 shard).
     """
 
     path: str | None = None
-    bits: Annotated[int, msgspec.Meta(ge=0, le=MAX_BITS)] = 0
+    bits: Bits | dict[Split, Bits] = 0
+
+    def bits_of(self, split: Split) -> int:
+        return self.bits.get(split, 0) if isinstance(self.bits, dict) else self.bits
 
 
 class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,15 +40,28 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     root: str
-    corpora: dict[str, CorpusConfig]
+    corpora: dict[str, CorpusConfig | None]  # `coco:` alone means its defaults
     image: ImagePolicy = ImagePolicy()
     protect: tuple[str, ...] = ()
     workers: Annotated[int, msgspec.Meta(ge=1)] = 2
 
+    def corpus(self, name: str) -> CorpusConfig:
+        """The settings of a corpus of this build."""
+        return self.corpora[name] or CorpusConfig()
+
+    @property
+    def bits(self) -> dict[str, int]:
+        """The exponent of the number of shards by "corpus/split"."""
+        return {
+            f"{name}/{split}": self.corpus(name).bits_of(split)
+            for name in self.corpora
+            for split in get_args(Split)
+        }
+
     def folders(self, corpus: str) -> Folders:
         """Where a corpus lies."""
         root = Path(self.root).resolve()
-        path = self.corpora[corpus].path or corpora.load(corpus).PATH
+        path = self.corpus(corpus).path or corpora.load(corpus).PATH
         here = path.startswith(("./", "../", "/"))
         return Folders(root, Path(path).resolve() if here else root / path)
 
@@ -50,7 +69,7 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def digest(self) -> str:
         """sha256 of all that decides the bytes written."""
         decides = {
-            "corpora": {name: {"bits": corpus.bits} for name, corpus in self.corpora.items()},
+            "bits": self.bits,
             "image": self.image,
             "protect": sorted(self.protect),
         }

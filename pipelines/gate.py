@@ -7,7 +7,7 @@ path, never rows.
 """
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -38,7 +38,7 @@ def gate(
 ) -> list[ShardPlan]:
     """Place and gate the rows of all corpora; one plan a shard, sorted by place.
 
-    `tables` are Parquet files of pipelines.table.SCHEMA, `bits` the shards' exponent by corpus,
+    `tables` are Parquet files of pipelines.table.SCHEMA, `bits` the shards' exponent by place,
     `protect` patterns such as "coco/val".
     """
     rows = pl.concat([pl.read_parquet(path, glob=False) for path in tables])
@@ -71,26 +71,25 @@ def _annotations(rows: pl.DataFrame) -> int:
 
 def _place(rows: pl.DataFrame, bits: Mapping[str, int]) -> pl.DataFrame:
     """Add `split` where the corpus has none, `shard`, and `order` in it."""
-    groups = rows.select("corpus", "group").unique()
-    places = groups.with_columns(
-        by_md5=pl.Series([split_of(group) for group in groups["group"]], dtype=pl.String),
-        shard=pl.Series(
-            [shard_of(group, bits[corpus]) for corpus, group in groups.iter_rows()],
-            dtype=pl.String,
-        ),
+    rows = rows.with_row_index("row")  # joins do not keep the order in which a corpus was read
+    rows = _with(rows, ["group"], by_md5=split_of)
+    rows = rows.with_columns(split=pl.coalesce("split", "by_md5")).drop("by_md5")
+    rows = _with(
+        rows,
+        ["corpus", "split", "group"],
+        shard=lambda corpus, split, group: shard_of(group, bits[f"{corpus}/{split}"]),
     )
-    keys = rows.select("key").unique()
-    order = keys.with_columns(
-        order=pl.Series([order_in_shard(k) for k in keys["key"]], dtype=pl.String)
-    )
-    return (
-        rows.with_row_index("row")  # joins do not keep the order in which a corpus was read
-        .join(places, on=["corpus", "group"], how="left")
-        .join(order, on="key", how="left")
-        .with_columns(split=pl.coalesce("split", "by_md5"))
-        .drop("by_md5")
-        .sort("row")
-    )
+    return _with(rows, ["key"], order=order_in_shard).sort("row")
+
+
+def _with(rows: pl.DataFrame, of: list[str], **new: Callable[..., str]) -> pl.DataFrame:
+    """Add columns that are functions of the columns `of`, called once for each distinct value."""
+    distinct = rows.select(of).unique()
+    columns = {
+        name: pl.Series([function(*row) for row in distinct.iter_rows()], dtype=pl.String)
+        for name, function in new.items()
+    }
+    return rows.join(distinct.with_columns(**columns), on=of, how="left")
 
 
 def _set(rows: pl.DataFrame, where: pl.Expr, status: str, error: pl.Expr) -> pl.DataFrame:

@@ -9,6 +9,8 @@ import contextlib
 import io
 import struct
 import warnings
+from collections.abc import Iterator
+from threading import Lock
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -21,6 +23,7 @@ except ImportError:  # twice Pillow's speed where it is installed; the pixels ar
     simplejpeg = None
 
 MAX_PIXELS = 80_000_000
+_FILTERS = Lock()
 _BROKEN_METADATA = (OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError)
 _BROKEN_METADATA += (AttributeError, struct.error)  # all seen from getexif on real files
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
@@ -55,20 +58,18 @@ def codecs() -> dict[str, str]:
 
 def store_image(data: bytes, policy: ImagePolicy) -> Stored:
     """Decode `data` whole and encode it by `policy`. Raises ImageError with a reason to file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a corrupt EXIF block or many pixels; this decides
-        image = _open(data)
-        if image.width * image.height > MAX_PIXELS:
-            raise ImageError(f"{image.width}x{image.height} is over {MAX_PIXELS:,} pixels")
-        kind = image.format
-        try:
-            image.load()
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise ImageError(f"truncated or damaged {kind}: {error}") from error
-        image = _upright(image)
+    image = _open(data)
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"{image.width}x{image.height} is over {MAX_PIXELS:,} pixels")
+    kind = image.format
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(f"truncated or damaged {kind}: {error}") from error
+    image = _upright(image)
     width, height = image.size
     if policy.policy == "keep":
-        if kind != "JPEG":
+        if kind not in ("JPEG", "MPO"):  # MPO: a phone's JPEG with a preview behind it
             raise ImageError(f"policy keep stores JPEG only; this is {kind}")
         return Stored(data, width, height)
     small = _rgb(image).resize((policy.size, policy.size), Image.Resampling.BICUBIC, reducing_gap=3)
@@ -102,7 +103,8 @@ def _open(data: bytes) -> Image.Image:
     if not data:
         raise ImageError("0 bytes")
     try:
-        return Image.open(io.BytesIO(data), formats=_FORMATS)
+        with _quiet():
+            return Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         raise ImageError(f"not an image: it begins with {data[:16]!r}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -111,9 +113,20 @@ def _open(data: bytes) -> Image.Image:
 
 def _upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation says, or as it is where that block is broken."""
-    with contextlib.suppress(*_BROKEN_METADATA):
-        return ImageOps.exif_transpose(image)
+    with _quiet(), contextlib.suppress(*_BROKEN_METADATA):
+        ImageOps.exif_transpose(image, in_place=True)
     return image
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings of many pixels or odd metadata: here both are judged, not told.
+
+    One thread at a time, because warning filters are the whole process's.
+    """
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _rgb(image: Image.Image) -> Image.Image:

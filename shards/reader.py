@@ -10,7 +10,7 @@ Every read checks the record's xxh3-128 against the index; damage is never retur
 import contextlib
 import os
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from shards import tar
 # 32 bytes a record. `shard` is the ordinal among the source's shards in the order of their ids.
 ENTRY = np.dtype([("offset", "<u8"), ("nbytes", "<u4"), ("shard", "<u4"), ("digest", "V16")])
 _MAGIC = b"EMBERIDX"
+_OPEN = 256  # tars of a source held open at a time
 
 
 class DamageError(RuntimeError):
@@ -39,7 +40,8 @@ class Source:
         self.corpus, self.split = shards[0].corpus, shards[0].split
         self.shards = shards
         self._folder, self._root = folder, root
-        self._files: dict[int, int] = {}
+        # Bound to what it needs, not to self: a cycle would keep the files open.
+        self._open = lru_cache(_OPEN)(partial(_open, folder, tuple(s.tar for s in shards)))
 
     def __len__(self) -> int:
         return sum(shard.records for shard in self.shards)
@@ -60,11 +62,24 @@ class Source:
         The file's first 32 bytes are a header that names the seal, so an index left by an older
         build is never read.
         """
-        path = self._folder / "index" / f"{self.corpus}-{self.split}.idx"
-        header = _MAGIC + len(self).to_bytes(8, "little") + bytes.fromhex(self._root)[:16]
+        path, header = self._index_path, self._index_header
         if not _is_index(path, header, ENTRY.itemsize * (1 + len(self))):
             store.write(path, header + self._entries().tobytes())
         return np.memmap(path, ENTRY, "r", offset=ENTRY.itemsize, shape=(len(self),))
+
+    @property
+    def _index_path(self) -> Path:
+        return self._folder / "index" / f"{self.corpus}-{self.split}.idx"
+
+    @property
+    def _index_header(self) -> bytes:
+        return _MAGIC + len(self).to_bytes(8, "little") + bytes.fromhex(self._root)[:16]
+
+    def index_damaged(self) -> bool:
+        """Whether an index of this very seal is there and does not follow from the manifests."""
+        header = self._index_header
+        found = self._index_path.read_bytes() if self._index_path.exists() else b""
+        return found.startswith(header) and found != header + self._entries().tobytes()
 
     def _entries(self) -> np.ndarray:
         entries = np.zeros(len(self), ENTRY)
@@ -100,7 +115,8 @@ class Source:
         """
         entry = self.index[number]
         view = buffer[: int(entry["nbytes"])]
-        got = os.preadv(self._descriptor(int(entry["shard"])), [view], int(entry["offset"]))
+        file = self._open(int(entry["shard"]))  # held until read: see _Descriptor
+        got = os.preadv(file.number, [view], int(entry["offset"]))
         if got != len(view) or xxhash.xxh3_128_digest(view) != bytes(entry["digest"]):
             self._damaged(number, got, len(view))
         return view
@@ -115,23 +131,20 @@ class Source:
         view = self.read_into(memoryview(bytearray(self.largest)), number)
         return parse(bytes(view))
 
-    def _descriptor(self, shard: int) -> int:
-        if shard not in self._files:
-            path = self._folder / self.shards[shard].tar
-            try:
-                self._files[shard] = os.open(path, os.O_RDONLY)
-            except OSError as error:
-                raise DamageError(
-                    f"{path} is sealed but cannot be opened ({error.strerror}). "
-                    f"Check with: python -m shards validate {self._folder}"
-                ) from error
-        return self._files[shard]
-
     def _damaged(self, number: int, got: int, expected: int) -> None:
+        index_damaged = False
+        with contextlib.suppress(DamageError):  # the manifest may be damaged as well
+            index_damaged = self.index.tobytes() != self._entries().tobytes()
+        if index_damaged:
+            self._index_path.unlink(missing_ok=True)
+            raise DamageError(
+                f"{self._index_path} was damaged, not the records, and is removed: it is made anew "
+                f"from the manifests when the same command runs again"
+            )
         shard = self.shards[int(self.index[number]["shard"])]
         offset = int(self.index[number]["offset"])
         key = "unknown"
-        with contextlib.suppress(DamageError, IndexError):  # the manifest may be damaged as well
+        with contextlib.suppress(DamageError, IndexError):
             key = self._rows(shard, ["key"], ("offset", "=", offset))["key"][0].as_py()
         what = f"{got} of {expected} bytes are there" if got != expected else "its digest differs"
         raise DamageError(
@@ -139,9 +152,27 @@ class Source:
             f"Check with: python -m shards validate {self._folder}, then build again"
         )
 
+
+class _Descriptor:
+    """An open file, closed when nobody holds it: a cache may drop it while a thread still reads."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = -1
+        self.number = os.open(path, os.O_RDONLY)
+
     def __del__(self) -> None:
-        for descriptor in self._files.values():
-            os.close(descriptor)
+        if self.number >= 0:
+            os.close(self.number)
+
+
+def _open(folder: Path, tars: tuple[str, ...], shard: int) -> _Descriptor:
+    try:
+        return _Descriptor(folder / tars[shard])
+    except OSError as error:
+        raise DamageError(
+            f"{tars[shard]} is sealed but cannot be opened ({error.strerror}). "
+            f"Check with: python -m shards validate {folder}"
+        ) from error
 
 
 class Dataset:

@@ -1,12 +1,13 @@
 """The derived token cache: every turn of a source as uint16 ids, made once a tokenizer.
 
-    OUT/tokens/<tokenizer>/<corpus>-<split>-<shards>/  ids.npy turns.npy records.npy
+    OUT/tokens/<tokenizer>/<corpus>-<split>-<shards>/  ids.npy turns.npy records.npy xxh3-128
 
 `<tokenizer>` and `<shards>` are 12 hex of digests, so a cache of another tokenizer, template or
 build is never read. Records stand in the order of the source's index; all three are memory-mapped.
 """
 
 import hashlib
+import mmap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -16,7 +17,7 @@ import xxhash
 
 from manifests import store
 from manifests.schema import KINDS, MAX_STEPS, ROBOTS, SITE_FACTS, Record, site_vector
-from shards.reader import Source
+from shards.reader import DamageError, Source
 
 TURNS = np.dtype(
     [
@@ -40,6 +41,7 @@ RECORDS = np.dtype(
     ]
 )
 _LONGEST = 65_535
+_DIGESTS = "xxh3-128"
 _CHUNK = 512  # records tokenised at a time
 
 
@@ -85,7 +87,7 @@ def open_tokens(
     """The source's cache under `dataset`, made first if it is not there.
 
     `progress` is told how many records are done. Raises ValueError for a vocabulary over 65,536 or
-    a turn over 65,535 tokens, DamageError for a damaged record.
+    a turn over 65,535 tokens, DamageError for a damaged record or cache.
     """
     if encoder.vocab_size > _LONGEST + 1:
         raise ValueError(f"a vocabulary of {encoder.vocab_size} does not fit in uint16")
@@ -99,8 +101,20 @@ def open_tokens(
         except OSError:
             if not folder.exists():  # else another process made the same one first
                 raise
+    if _digests(folder) != (folder / _DIGESTS).read_text():
+        raise DamageError(f"{folder} is damaged; remove it, and it is made anew from the shards")
     parts = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in Tokens._fields)
     return Tokens(*parts)
+
+
+def _digests(folder: Path) -> str:
+    """xxh3-128 of each array's file, by mapping it: as fast as it can be read."""
+    lines = []
+    for part in Tokens._fields:
+        with (folder / f"{part}.npy").open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        lines.append(f"{xxhash.xxh3_128_hexdigest(data)}  {part}.npy\n")
+    return "".join(lines)
 
 
 def _write(folder: Path, source: Source, encoder: Encoder, progress: Callable[[int], None]) -> None:
@@ -132,6 +146,7 @@ def _write(folder: Path, source: Source, encoder: Encoder, progress: Callable[[i
     np.save(folder / "ids.npy", np.concatenate([empty_ids, *ids]))
     np.save(folder / "turns.npy", np.concatenate([empty_turns, *turns]))
     np.save(folder / "records.npy", records)
+    (folder / _DIGESTS).write_text(_digests(folder))
 
 
 def _describe(row: np.void, record: Record) -> None:

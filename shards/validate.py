@@ -1,11 +1,12 @@
 """Is a data set what its seal says? Reads every byte, changes none.
 
-for problem in validate(folder): print(problem)      # nothing: whole
+for problem in validate(folder): ...      # none: whole
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ from manifests.schema import MANIFEST, Record
 from manifests.seal import Count, Seal, SealError, Shard
 from manifests.store import TEMPORARY
 from shards import tar, writer
-from shards.reader import parse
+from shards.reader import DamageError, Source, parse
 
 
 def validate(
@@ -45,6 +46,11 @@ def validate(
         for row in rows or ():
             total[row["status"]] += row["turns"] or 1  # an unannotated image is one
             total["records"] += row["status"] == "written"
+    for corpus, split in sorted(totals.keys() - unread):
+        source = Source(folder, sealed.root, sealed.select(corpus, split))
+        with suppress(DamageError):  # of a manifest, named above
+            if source.index_damaged():
+                yield f"index/{corpus}-{split}.idx: damaged; remove it, it is made anew when read"
     counts = {(count.corpus, count.split): count for count in sealed.ledger}
     for corpus, split in sorted(totals.keys() | counts.keys()):
         if (corpus, split) not in counts:

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; black is for totals.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
+_ABOVE: Any = {"frameon": False, "loc": "lower right", "bbox_to_anchor": (1, 1)}
 _STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -40,7 +41,7 @@ def loss_curves(lines: Sequence[dict[str, Any]]) -> str:
         losses = [line["loss"] for line in lines]
         axes.plot(steps, losses, color="black", linewidth=1.6, label="loss descended")
         axes.set(xlabel="step", ylabel="loss (nats a token)", ylim=(0, None))
-        axes.legend(frameon=False, ncols=len(names) + 1)
+        axes.legend(ncols=len(names) + 1, **_ABOVE)
         return _svg(figure)
 
 
@@ -59,7 +60,8 @@ def pictures_matter(evaluation: dict[str, Any]) -> str:
         axes.set(ylabel="loss (nats a token)")
         axes.grid(axis="x", visible=False)
         handles = [Rectangle((0, 0), 1, 1, color=c) for c in ("#0072b2", "#d1d5db")]
-        axes.legend(handles, ["right pictures", "shuffled pictures"], frameon=False, ncols=2)
+        labels = ["right pictures", "shuffled pictures"]
+        axes.legend(handles, labels, ncols=2, **_ABOVE)
         return _svg(figure)
 
 

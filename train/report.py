@@ -22,7 +22,7 @@ from train import figures, track
 from train.checkpoint import CheckpointError, State
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-_ENDS = 20  # steps averaged at either end of a run
+_ENDS = 20  # logged steps averaged at either end of a run, at most
 
 
 def report(run: Path, data: Path, split: str) -> Path:
@@ -42,7 +42,8 @@ def report(run: Path, data: Path, split: str) -> Path:
     seal, dataset = Seal.read(data), Dataset(data)
     build = msgspec.json.decode((data / "build.json").read_bytes())
     losses = [line["loss"] for line in lines]
-    first, last = float(np.mean(losses[:_ENDS])), float(np.mean(losses[-_ENDS:]))
+    ends = max(1, min(_ENDS, len(losses) // 2))
+    first, last = float(np.mean(losses[:ends])), float(np.mean(losses[-ends:]))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(TEMPLATE.read_text()).render(
         state=state,
@@ -51,7 +52,7 @@ def report(run: Path, data: Path, split: str) -> Path:
         evaluation=evaluation,
         first=first,
         last=last,
-        ends=min(_ENDS, len(losses)),
+        ends=ends,
         mixture=_mixture(state, lines),
         parameters=EmberVLM.from_pretrained(found[-1]).num_parameters(),
         speed=float(np.median([line["samples_per_s"] for line in lines])),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from manifests.place import image_group, split_of
+from manifests.place import image_group
 from manifests.schema import Split
 from pipelines.corpora import Folders, Survey, present, read_items, read_json, unreadable
 from pipelines.table import Row, clean
@@ -53,12 +53,11 @@ def _rows(files: dict[str, Path], images: dict[str, str]) -> Iterator[Row]:
             yield _row(ids[place], item, images.get(item.image_id), _SPLITS[name])
     for image, locator in sorted(images.items()):
         if image not in used:
-            group = image_group("vg", image)
             yield Row(
                 key=f"gqa-{image}",
-                group=group,
+                group=image_group("vg", image),
                 locator=locator,
-                split=split_of(group),
+                split="train",
                 status="unannotated",
                 error="no question names this image",
             )

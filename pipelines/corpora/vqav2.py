@@ -81,10 +81,16 @@ def _split(questions: Path, answers: Path, split: Split, images: CocoImages) -> 
             else:
                 answered[item.question_id] = item
     file = read_json(questions, _Questions)
+    asked: set[int] = set()
     for place, item in read_items(file.questions, _Question):
         if isinstance(item, str):
             yield unreadable("vqav2", questions, place, split, item)
             continue
+        if item.question_id in asked:
+            error = f"question {item.question_id} is asked a second time"
+            yield unreadable("vqav2", questions, place, split, error)
+            continue
+        asked.add(item.question_id)
         locator, error = images.locate(item.image_id)
         answer = answered.pop(item.question_id, None)
         if answer is None:

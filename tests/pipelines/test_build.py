@@ -144,7 +144,7 @@ def test_more_bits_split_a_shard_and_leave_the_split_alone(shop):
     after = shop.build()
     assert counts(after) == counts(before)
     assert {s.id for s in after.shards} == {"00000", "00001"}
-    assert after.bits == {"robots": 1}
+    assert after.bits == {f"robots/{split}": 1 for split in ("train", "val", "test")}
     assert list(validate(shop.out)) == []
 
 

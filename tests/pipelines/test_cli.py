@@ -41,7 +41,9 @@ def test_settings_are_overridden_from_the_command_line(shop):
     result = shop.cli("--set", "corpora.robots=null", "--set", "corpora.gqa.bits=1")
     assert result.exit_code == 0
     sealed = Seal.read(shop.out)
-    assert sealed.bits == {"coco": 0, "vqav2": 0, "gqa": 1}
+    exponents = {"coco": 0, "vqav2": 0, "gqa": 1}
+    splits = ("train", "val", "test")
+    assert sealed.bits == {f"{c}/{s}": bits for c, bits in exponents.items() for s in splits}
     assert {shard.corpus for shard in sealed.shards} == {"coco", "vqav2", "gqa"}
 
 

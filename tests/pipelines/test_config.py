@@ -28,7 +28,7 @@ def test_the_shipped_configs_name_every_corpus_there_is(name):
 
 def test_what_is_not_said_has_a_default(tmp_path):
     config = load(tmp_path)
-    assert (config.workers, config.protect, config.corpora["coco"].bits) == (2, (), 0)
+    assert (config.workers, config.protect, config.corpus("coco").bits) == (2, (), 0)
     assert (config.image.policy, config.image.size, config.image.quality) == ("squash", 224, 90)
 
 
@@ -51,7 +51,7 @@ def test_overrides_change_one_setting_or_take_a_corpus_out(tmp_path):
     overrides = ["workers=3", "corpora.coco.bits=2", "image.quality=75", "corpora.robots=null"]
     config = load(tmp_path, SMALL, *overrides, "protect=[coco/val]")
     assert (config.workers, config.image.quality) == (3, 75)
-    assert {name: corpus.bits for name, corpus in config.corpora.items()} == {"coco": 2}
+    assert {name: config.corpus(name).bits for name in config.corpora} == {"coco": 2}
     assert config.protect == ("coco/val",)
 
 
@@ -78,7 +78,7 @@ def test_the_digest_follows_what_decides_the_bytes_and_nothing_else(tmp_path):
         ("root: raw\ncorpora: [coco]", "Expected `object`, got `array` - at `$.corpora`"),
         ("root: raw\ncorpora: {coco: {bits: 21}}", "Expected `int` <= 20"),
         ("root: raw\ncorpora: {coco: {bits: -1}}", "Expected `int` >= 0"),
-        ("root: raw\ncorpora: {coco: {bits: two}}", "Expected `int`, got `str`"),
+        ("root: raw\ncorpora: {coco: {bits: two}}", "Expected `int | object`, got `str`"),
         ("root: raw\ncorpora: {coco: {}}\nworkers: 0", "Expected `int` >= 1 - at `$.workers`"),
         ("root: raw\ncorpora: {coco: {}}\nimage: {policy: crop}", "Invalid enum value 'crop'"),
         ("corpora: {coco: {}}", "missing required field `root`"),
@@ -139,3 +139,15 @@ def test_an_override_that_is_none_is_refused(tmp_path, override):
 def test_a_config_that_is_not_there_is_answered_with_those_that_are():
     with pytest.raises(SettingsError, match="no settings file .*dem.yaml; .* has demo.yaml, full"):
         configs.load(CONFIGS / "dem.yaml")
+
+
+def test_shards_can_be_counted_by_split_and_a_bare_name_means_its_defaults(tmp_path):
+    path = tmp_path / "build.yaml"
+    path.write_text("root: raw\ncorpora: {coco: {bits: {train: 5, val: 1}}, gqa: }")
+    bits = configs.load(path).bits
+    assert {place: bits[place] for place in ("coco/train", "coco/val", "coco/test")} == {
+        "coco/train": 5,
+        "coco/val": 1,
+        "coco/test": 0,
+    }
+    assert bits["gqa/train"] == 0

@@ -31,7 +31,9 @@ def gated(tmp_path: Path):
         for corpus in corpora:
             tables.append(tmp_path / f"{corpus}.rows")
             write_rows(tables[-1], corpus, [r for name, r in rows if name == corpus])
-        plans = gate(tables, bits or dict.fromkeys(corpora, 0), protect, tmp_path)
+        places = [(c, s) for c in corpora for s in ("train", "val", "test")]
+        exponents = {f"{c}/{s}": (bits or {}).get(c, 0) for c, s in places}
+        plans = gate(tables, exponents, protect, tmp_path)
         return plans, pl.concat([pl.read_parquet(plan.rows) for plan in plans])
 
     return run
@@ -219,4 +221,4 @@ def test_every_row_has_one_fate_and_the_sums_balance(gated):
 
 def test_no_rows_make_no_plans(tmp_path: Path):
     write_rows(tmp_path / "coco.rows", "coco", [])
-    assert gate([tmp_path / "coco.rows"], {"coco": 0}, ["coco/val"], tmp_path) == []
+    assert gate([tmp_path / "coco.rows"], {"coco/val": 0}, ["coco/val"], tmp_path) == []

@@ -28,7 +28,9 @@ def packed(shop, tmp_path: Path):
     def run(corpus, split="train", *, policy=None, out=tmp_path / "out"):
         table = tmp_path / f"{corpus}.rows"
         write_rows(table, corpus, shop.rows(corpus))
-        plans = gate([table], {corpus: 0}, [], tmp_path)
+        plans = gate(
+            [table], {f"{corpus}/{split}": 0 for split in ("train", "val", "test")}, [], tmp_path
+        )
         (plan,) = (plan for plan in plans if plan.split == split)
         result = pack(plan, shop.raw, out, policy or ImagePolicy())
         manifest = pq.read_table(out / result.shard.manifest)

@@ -12,6 +12,7 @@ from manifests import seal, store
 from manifests.place import order_in_shard
 from shards import reader, tar, writer
 from shards.reader import DamageError, Dataset, parse
+from shards.validate import validate
 
 
 def _index(folder: Path) -> Path:
@@ -208,3 +209,32 @@ def test_parse_takes_one_record_and_nothing_else(make_record):
             parse(wrong)
     with pytest.raises(msgspec.DecodeError):
         parse(image + tar.member(f"{record.key}.json", said[:-1]))
+
+
+def test_a_damaged_index_is_not_blamed_on_the_tar(copy):
+    source = Dataset(copy).source("coco", "train")
+    right = source.record(1)
+    path = copy / "index" / "coco-train.idx"
+    data = bytearray(path.read_bytes())
+    data[32 * 2 + 20] ^= 1  # in the digest of record 1
+    path.write_bytes(data)
+    assert [p for p in validate(copy) if p.startswith("index/coco-train.idx: damaged")]
+    with pytest.raises(DamageError, match="idx was damaged, not the records, and is removed"):
+        Dataset(copy).source("coco", "train").record(1)
+    assert Dataset(copy).source("coco", "train").record(1) == right
+    assert list(validate(copy)) == []
+
+
+def test_many_shards_do_not_hold_many_files_open(tmp_path, make_record, write_shard, seal_shards):
+    shards = []
+    for number in range(300):
+        record = make_record("coco", number)
+        shards.append(write_shard(tmp_path, [record], f"{number:05d}"))
+    seal_shards(tmp_path, shards)
+    source = Dataset(tmp_path).source("coco", "train")
+    open_files = Path("/proc/self/fd")
+    before = len(list(open_files.iterdir()))
+    assert len([source.record(number) for number in range(300)]) == 300
+    assert len(list(open_files.iterdir())) - before <= 260
+    del source
+    assert len(list(open_files.iterdir())) <= before

@@ -8,7 +8,7 @@ import xxhash
 
 from manifests.schema import KINDS, ROBOTS, SITE_FACTS, Step, Turn, canonical_json
 from shards import tokens
-from shards.reader import Dataset
+from shards.reader import DamageError, Dataset
 from shards.tokens import open_tokens, unpack_robots
 
 
@@ -103,7 +103,12 @@ def test_the_cache_is_made_once_and_memory_mapped(copy, encoder):
     open_tokens(copy, source, encoder, done.append)
     assert done[-1] == 40
     parts = _parts(copy)
-    assert {Path(name).name for name in parts} == {"ids.npy", "turns.npy", "records.npy"}
+    assert {Path(name).name for name in parts} == {
+        "ids.npy",
+        "turns.npy",
+        "records.npy",
+        "xxh3-128",
+    }
     assert all(name.startswith(f"tokens/{'f' * 12}/coco-train-") for name in parts)
 
     class Deaf(type(encoder)):
@@ -167,3 +172,15 @@ def test_the_highest_id_survives(small, encoder, tmp_path):
 
     source, _ = small()
     assert open_tokens(tmp_path, source, Full()).ids.max() == 65_535
+
+
+@pytest.mark.parametrize("part", ["ids", "turns", "records"])
+def test_a_damaged_cache_is_not_used(copy, encoder, part):
+    source = Dataset(copy).source("coco", "train")
+    open_tokens(copy, source, encoder)
+    (path,) = (copy / "tokens").rglob(f"{part}.npy")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamageError, match="is damaged; remove it, and it is made anew"):
+        open_tokens(copy, source, encoder)
