@@ -8,6 +8,9 @@ DEMO := data/demo
 SHARDS := $(DEMO)/shards
 RUN := runs/demo
 
+# The machine's own certificates, where it has some: behind a company's proxy no others are valid.
+export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),1,0)
+
 .PHONY: help demo test lock clean
 help:
 	@echo "make demo    raw corpora -> sealed shards -> a trained model -> $(RUN)/report.html"
@@ -19,7 +22,7 @@ help:
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11 ..."; exit 1; }
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv 'uv>=0.9,<1'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target .uv 'uv>=0.9,<1'
 
 $(READY): requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv
