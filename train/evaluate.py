@@ -39,17 +39,17 @@ _ANSWER = 32  # tokens of an answer at most
 class Judge:
     """A checkpoint's model and the samples of one split, at most `limit` (0 = all) a source.
 
-    Raises CheckpointError, SealError, or SettingsError if the data has none of its corpora.
+    Raises CheckpointError, SealError, or SettingsError if the data has nothing of the split.
     """
 
     def __init__(self, checkpoint: Path, data: Path, split: Split, limit: int) -> None:
         state = checkpoints.read_state(checkpoint)
         stage = msgspec.convert(state.stage, Stage)
         dataset = Dataset(data)
-        corpora = dict.fromkeys(spec.corpus or name for name, spec in stage.sources.items())
-        there = [corpus for corpus in corpora if (corpus, split) in dataset.names]
+        of_split = [shard for shard in dataset.seal.shards if shard.split == split]
+        there = dict.fromkeys(shard.corpus for shard in of_split if shard.records)
         if not there:
-            raise SettingsError(f"{data} has no {split} split of {', '.join(corpora)}")
+            raise SettingsError(f"{data} has no records of {split}")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = EmberVLM.from_pretrained(checkpoint).to(self.device).eval()
         self.tokenizer = Tokenizer.load(self.model.config.tokenizer)

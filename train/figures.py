@@ -67,23 +67,22 @@ def pictures_matter(evaluation: dict[str, Any]) -> str:
 
 def walk(nodes: Sequence[tuple[str, str]]) -> str:
     """Boxes joined by arrows: (name, what was measured of it), left to right, in rows of five."""
-    columns, width, height = 5, 158, 84
+    columns, width, height = 5, 160, 84
     rows = -(-len(nodes) // columns)
     parts = [
         f'<svg viewBox="0 0 {columns * width} {rows * height}" role="img" '
         f'aria-label="the walk: {" then ".join(name for name, _ in nodes)}">'
     ]
     for place, (name, said) in enumerate(nodes):
-        x, y = place % columns * width + 4, place // columns * height + 8
+        x, y = place % columns * width + 24, place // columns * height + 8
         parts.append(
-            f'<rect x="{x}" y="{y}" width="{width - 30}" height="58" rx="6" class="node"/>'
+            f'<rect x="{x}" y="{y}" width="{width - 28}" height="58" rx="6" class="node"/>'
             f'<text x="{x + 10}" y="{y + 22}" class="name">{name}</text>'
         )
         for line, words in enumerate(said.split("\n")):
             parts.append(f'<text x="{x + 10}" y="{y + 38 + 13 * line}" class="said">{words}</text>')
-        if place % columns < columns - 1 and place < len(nodes) - 1:
-            begin = x + width - 30
-            parts.append(f'<path d="M{begin + 3} {y + 29} h16 m-5 -4 l5 4 l-5 4" class="arrow"/>')
+        if place > 0:
+            parts.append(f'<path d="M{x - 22} {y + 29} h17 m-5 -4 l5 4 l-5 4" class="arrow"/>')
     return "".join([*parts, "</svg>"])
 
 
