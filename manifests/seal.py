@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 
 from manifests.schema import SCHEMA_VERSION, Split, canonical_json
-from manifests.store import write
 
 NAME = "dataset.json"
 FORMAT = "embervlm-shards"
@@ -106,9 +105,9 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             )
         return seal
 
-    def write(self, folder: Path) -> None:
-        """Replace the folder's seal: from here on the new data set is the one that is read."""
-        write(folder / NAME, msgspec.json.format(msgspec.json.encode(self, order="sorted")) + b"\n")
+    def encode(self) -> bytes:
+        """The content of `dataset.json`; `manifests.store.commit` puts it there."""
+        return msgspec.json.format(msgspec.json.encode(self, order="sorted")) + b"\n"
 
     def select(self, corpus: str, split: str) -> list[Shard]:
         """The shards of a corpus and split in the order of their ids."""

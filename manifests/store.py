@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from manifests.seal import NAME, Seal
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -82,6 +84,11 @@ def new_folder(final: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def commit(folder: Path, seal: Seal) -> None:
+    """Replace the folder's seal: from here on the new data set is the one that is read."""
+    write(folder / NAME, seal.encode())
+
+
 def parquet_bytes(table: pa.Table) -> bytes:
     """`table` as one Parquet file."""
     sink = pa.BufferOutputStream()
@@ -95,8 +102,6 @@ def scan(dataset: Path | str) -> "pl.LazyFrame":
     Reads the files that the seal lists, so rows of an unfinished build are never among them.
     """
     import polars as pl
-
-    from manifests.seal import Seal
 
     folder = Path(dataset)
     files = [folder / shard.manifest for shard in Seal.read(folder).shards]

@@ -162,7 +162,7 @@ def seal(results: list[tuple[ShardPlan, Packed]], config: BuildConfig, out: Path
             failures = [failure for result in of_corpus for failure in result.failures]
             read = sum(failure.annotations for failure in failures)
             raise BuildError(_nothing(corpus, read, failures))
-    sealed.write(out)
+    store.commit(out, sealed)
     return sealed
 
 

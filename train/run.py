@@ -16,7 +16,8 @@ from shards.reader import DamageError
 from train import stage as stages
 from train.checkpoint import CheckpointError
 from train.distributed import join
-from train.loop import TrainingError, train
+from train.loop import train
+from train.track import TrainingError
 
 EXPECTED = (SettingsError, SealError, CheckpointError, DamageError, TrainingError)
 

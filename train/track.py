@@ -1,11 +1,96 @@
-"""What a run writes down: `log.jsonl`, one line a logged step, and a line on the screen."""
+"""What a run measures and writes down: `log.jsonl`, one line a logged step, and the screen."""
 
+import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import torch
 from rich.console import Console
+from torch import Tensor
+
+from shards.ring import Ring, Slot, Stream
+from train.distributed import Place, add_up
+from train.stage import Stage
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on: its loss is no number."""
+
+
+class Meter:
+    """Sums between two log lines, over all ranks: losses, samples drawn, time, time waited."""
+
+    def __init__(self, stage: Stage, stream: Stream, place: Place) -> None:
+        self._stage, self._place, self._names = stage, place, stream.names
+        self._done = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._shares = torch.zeros(
+            len(self._stage.objectives),
+            len(self._names),
+            2,
+            dtype=torch.float64,
+            device=self._place.device,
+        )
+        self._drawn = np.zeros(len(self._names), np.int64)
+        self._begun, self._waited = time.monotonic(), 0.0
+
+    def timed(self, ring: Ring) -> Iterator[tuple[int, list[Slot]]]:
+        """The ring's steps; the time until each comes is waiting."""
+        steps = iter(ring)
+        while True:
+            begun = time.monotonic()
+            taken = next(steps, None)
+            self._waited += time.monotonic() - begun
+            if taken is None:
+                return
+            yield taken
+
+    def add(self, slots: list[Slot], shares: Tensor) -> None:
+        """One more step: its slots, and its (sum, count) by objective and source."""
+        self._done += 1
+        self._shares += shares
+        for slot in slots:
+            self._drawn += np.bincount(slot.corpus, minlength=len(self._names))
+
+    def line(self, step: int, rate: float) -> dict:
+        """The log line since the one before. Raises TrainingError if the loss is no number."""
+        sums = add_up(self._shares, self._place).cpu()
+        drawn = add_up(torch.from_numpy(self._drawn).to(self._place.device), self._place).tolist()
+        seconds = time.monotonic() - self._begun
+        objectives = {}
+        for name, by_source in zip(self._stage.objectives, sums, strict=True):
+            objectives[name] = _mean(by_source.sum(0))
+        loss = sum(self._stage.objectives[n] * (v or 0.0) for n, v in objectives.items())
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss of step {step} is {loss}: {objectives}. Lower optim.lr and go on from "
+                f"the newest checkpoint"
+            )
+        by_source = dict(zip(self._names, sums[0], strict=True))  # of the first objective
+        line = {
+            "step": step,
+            "done": self._done,
+            "loss": loss,
+            "objectives": objectives,
+            "sources": {n: m for n, pair in by_source.items() if (m := _mean(pair)) is not None},
+            "drawn": dict(zip(self._names, drawn, strict=True)),
+            "lr": rate,
+            "samples_per_s": sum(drawn) / seconds,
+            "wait": self._waited / seconds,
+        }
+        self._clear()
+        return line
+
+
+def _mean(pair: Tensor) -> float | None:
+    total, count = pair.tolist()
+    return total / count if count else None
 
 
 class Log:

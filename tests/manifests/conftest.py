@@ -110,7 +110,7 @@ def write_set(make_shard, make_seal) -> Callable[..., Seal]:
                 )
             )
         seal = make_seal(shards, ledger=tuple(ledger))
-        seal.write(folder)
+        store.commit(folder, seal)
         return seal
 
     return write_set

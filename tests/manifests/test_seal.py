@@ -6,12 +6,13 @@ import json
 import msgspec
 import pytest
 
+from manifests import store
 from manifests.seal import NAME, Count, Seal, SealError, merkle_root, rows_digest
 
 
 def test_a_seal_is_read_as_it_was_written(tmp_path, make_shard, make_seal):
     seal = make_seal([make_shard(1), make_shard(0)])
-    seal.write(tmp_path)
+    store.commit(tmp_path, seal)
     assert Seal.read(tmp_path) == Seal.read(str(tmp_path)) == seal
     text = (tmp_path / NAME).read_text()
     assert text.endswith("}\n")
@@ -49,7 +50,7 @@ def test_no_seal_says_what_to_type(tmp_path):
 def test_what_cannot_be_read_is_said_with_the_next_command(
     tmp_path, make_shard, make_seal, old, new, message
 ):
-    make_seal([make_shard()]).write(tmp_path)
+    store.commit(tmp_path, make_seal([make_shard()]))
     path = tmp_path / NAME
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(SealError) as caught:
@@ -59,7 +60,7 @@ def test_what_cannot_be_read_is_said_with_the_next_command(
 
 
 def test_bytes_that_are_no_text_are_a_seal_error(tmp_path, make_shard, make_seal):
-    make_seal([make_shard()]).write(tmp_path)
+    store.commit(tmp_path, make_seal([make_shard()]))
     path = tmp_path / NAME
     path.write_bytes(path.read_bytes().replace(b"coco", b"c\xffco", 1))
     with pytest.raises(SealError, match="cannot be read: 'utf-8' codec"):
@@ -78,7 +79,7 @@ def test_bytes_that_are_no_text_are_a_seal_error(tmp_path, make_shard, make_seal
     ],
 )
 def test_an_edited_seal_is_refused(tmp_path, make_shard, make_seal, old, new):
-    make_seal([make_shard(0), make_shard(1), make_shard(2)]).write(tmp_path)
+    store.commit(tmp_path, make_seal([make_shard(0), make_shard(1), make_shard(2)]))
     path = tmp_path / NAME
     text = path.read_text()
     assert old in text

@@ -143,6 +143,6 @@ def test_scan_gives_every_row_of_the_listed_manifests_only(tmp_path, write_set):
 
 
 def test_scan_of_a_seal_without_shards_says_so(tmp_path, make_seal):
-    make_seal([]).write(tmp_path)
+    store.commit(tmp_path, make_seal([]))
     with pytest.raises(ValueError, match="is sealed but holds no shard"):
         store.scan(tmp_path)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from manifests import store
 from manifests.place import order_in_shard, shard_of
 from manifests.schema import ROBOTS, SCHEMA_VERSION, Record, Split, Step, Turn, canonical_json
 from manifests.seal import FORMAT, Count, Seal, Shard, merkle_root
@@ -126,7 +127,7 @@ def _seal(out: Path, shards: Sequence[Shard], failures: Sequence[dict] = ()) -> 
         ledger=tuple(ledger),
         shards=tuple(shards),
     )
-    seal.write(out)
+    store.commit(out, seal)
     return seal
 
 

@@ -127,7 +127,7 @@ def test_what_the_root_does_not_cover_is_checked_against_the_files(copy, field, 
     seal, shard = Seal.read(copy), _shard(copy)
     changed = msgspec.structs.replace(shard, **{field: value})
     shards = tuple(changed if s == shard else s for s in seal.shards)
-    msgspec.structs.replace(seal, shards=shards).write(copy)
+    store.commit(copy, msgspec.structs.replace(seal, shards=shards))
     assert any(line.startswith((changed.tar, changed.manifest)) for line in validate(copy))
 
 
@@ -148,7 +148,7 @@ def test_the_ledger_is_checked_against_the_manifests(copy, change, problem):
     seal = Seal.read(copy)
     first, *rest = seal.ledger
     lines = (msgspec.structs.replace(first, **change), *rest) if change else tuple(rest)
-    msgspec.structs.replace(seal, ledger=lines).write(copy)
+    store.commit(copy, msgspec.structs.replace(seal, ledger=lines))
     assert f"ledger of coco/train: {problem}" in list(validate(copy))
 
 

@@ -55,7 +55,7 @@ def _reseal(
     store.write(folder / new.manifest, table)
     shards = tuple(new if shard == old else shard for shard in seal.shards)
     changed = {"shards": shards, "root": merkle_root(shards), "ledger": ()}
-    msgspec.structs.replace(seal, **changed).write(folder)
+    store.commit(folder, msgspec.structs.replace(seal, **changed))
     return new.tar
 
 

@@ -36,7 +36,7 @@ def judged(run: Path, data: Path, *more: str):
 def test_it_judges_what_was_never_trained_on(run: Path, data: Path) -> None:
     assert judged(run, data).exit_code == 0
     result = msgspec.json.decode((run / "evaluation_val.json").read_bytes())
-    assert set(result["sources"]) == {"coco", "vqav2", "robots"}
+    assert set(result["sources"]) == {"coco", "gqa", "robots", "vqav2"}  # gqa was not trained on
     for source in result["sources"].values():
         assert 0 < source["samples"] <= 6
         assert len(source["shuffled"]) == 3

@@ -14,7 +14,8 @@ from train import stage as stages
 from train import track
 from train.checkpoint import CheckpointError, found
 from train.distributed import Place
-from train.loop import TrainingError, train
+from train.loop import train
+from train.track import TrainingError
 
 QUIET = Console(quiet=True)
 ROOT = Path(__file__).parents[2]
