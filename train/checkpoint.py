@@ -5,7 +5,7 @@ R/checkpoint-000200/  config.json model.safetensors   the model, as EmberVLM.fro
                       state.json                      the step, and what it was a step of
 """
 
-import hashlib
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from embervlm.weights import load_strict
 from manifests import store
 
 KEPT = 2
-_PREFIX = "checkpoint-"
+_NAME = re.compile(r"checkpoint-(\d+)")
 
 
 class CheckpointError(ValueError):
@@ -41,7 +41,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def save(run: Path, model: EmberVLM, optimiser: torch.optim.Optimizer, state: State) -> Path:
     """Write a checkpoint of `state.step`, and drop all but the newest two."""
-    final = run / f"{_PREFIX}{state.step:06d}"
+    final = run / f"checkpoint-{state.step:06d}"
     if not final.exists():
         with store.new_folder(final) as folder:
             model.save_pretrained(folder)
@@ -55,7 +55,8 @@ def save(run: Path, model: EmberVLM, optimiser: torch.optim.Optimizer, state: St
 
 def found(run: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
-    return sorted(path for path in run.glob(f"{_PREFIX}*") if path.is_dir())
+    named = ((_NAME.fullmatch(path.name), path) for path in run.glob("checkpoint-*"))
+    return [path for _, path in sorted((int(name[1]), path) for name, path in named if name)]
 
 
 def read_state(checkpoint: Path) -> State:
@@ -108,17 +109,9 @@ def _restore(
     model: nn.Module, optimiser: torch.optim.Optimizer, moments: dict[str, torch.Tensor], step: int
 ) -> None:
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        if f"exp_avg/{name}" in moments:
             optimiser.state[parameter] = {
                 "step": torch.tensor(float(step)),
                 "exp_avg": moments[f"exp_avg/{name}"].to(parameter.device),
                 "exp_avg_sq": moments[f"exp_avg_sq/{name}"].to(parameter.device),
             }
-
-
-def weights_digest(model: nn.Module) -> str:
-    """sha256 over all tensors in the order of their names: equal models, equal digests."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -16,11 +16,11 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
+from safetensors import SafetensorError
 
 from embervlm import EmberVLM, Tokenizer, metrics
 from manifests import store
 from manifests.schema import SPLITS, Split
-from manifests.seal import SealError
 from manifests.settings import SettingsError
 from shards.reader import DamageError, Dataset
 from shards.ring import NO_LOSS, Batching, Slot, SourceSpec, Stream
@@ -43,9 +43,13 @@ class Judge:
     """
 
     def __init__(self, checkpoint: Path, data: Path, split: Split, limit: int) -> None:
-        state = checkpoints.read_state(checkpoint)
+        self.state = state = checkpoints.read_state(checkpoint)
         stage = msgspec.convert(state.stage, Stage)
         dataset = Dataset(data)
+        self.root = dataset.seal.root
+        for name, spec in stage.sources.items():
+            if spec.split == split:
+                raise SettingsError(f"{checkpoint} was trained on {spec.corpus or name}/{split}")
         of_split = [shard for shard in dataset.seal.shards if shard.split == split]
         there = dict.fromkeys(shard.corpus for shard in of_split if shard.records)
         if not there:
@@ -78,6 +82,8 @@ class Judge:
         robots: list[torch.Tensor] = []
         for name, samples in self.chosen.items():
             sums = np.array([self._loss(name, samples, n, robots) for n in range(1 + SHUFFLES)])
+            if not sums[0, 1]:  # every prompt is longer than the stage's max_tokens
+                continue
             totals += sums
             right, *shuffled = (sums[:, 0] / sums[:, 1]).tolist()
             sources[name] = {"samples": len(samples), "loss": right, "shuffled": shuffled}
@@ -131,15 +137,17 @@ class Judge:
 
     def _answers(self, name: str, slot: Slot) -> Iterator[dict[str, Any]]:
         batch = Batch.of(slot, self.device)
-        begins = (batch.labels != NO_LOSS).int().argmax(1)  # where each target begins
-        prompts = [row[:at].tolist() for row, at in zip(batch.tokens, begins, strict=True)]
-        padded = torch.full_like(batch.tokens, self.tokenizer.pad)
-        for row, prompt in zip(padded, prompts, strict=True):
-            row[: len(prompt)] = torch.tensor(prompt)
+        rows = (batch.labels != NO_LOSS).any(1).nonzero()[:, 0].tolist()  # a cut prompt has none
+        begins = (batch.labels != NO_LOSS).int().argmax(1).tolist()  # where each target begins
+        prompts = [batch.tokens[row, : begins[row]].tolist() for row in rows]
+        padded = torch.full_like(batch.tokens[rows], self.tokenizer.pad)
+        for line, prompt in zip(padded, prompts, strict=True):
+            line[: len(prompt)] = torch.tensor(prompt)
+        longest = max(map(len, prompts), default=0)
         answers = self.model.generate(
-            padded[:, : max(map(len, prompts))], batch.images, _ANSWER, self.tokenizer.end
+            padded[:, :longest], batch.images[rows], _ANSWER, self.tokenizer.end
         )
-        for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        for row, prompt, answer in zip(rows, prompts, answers, strict=True):
             target = batch.labels[row][batch.labels[row] != NO_LOSS].tolist()
             yield {
                 "source": name,
@@ -181,9 +189,10 @@ def main(
         judge = Judge(
             found[-1] if found else checkpoint, data, msgspec.convert(split, Split), limit
         )
-        result = {"split": split, **judge.judge(), "examples": judge.examples()}
-    except (SettingsError, SealError, CheckpointError, DamageError) as error:
-        console.print(f"[bold red]not evaluated:[/] {error}", highlight=False)
+        known = {"split": split, "step": judge.state.step, "root": judge.root}
+        result = {**known, **judge.judge(), "examples": judge.examples()}
+    except (ValueError, OSError, DamageError, SafetensorError) as error:
+        console.print(f"not evaluated: {error}", markup=False, highlight=False)
         raise typer.Exit(1) from None
     path = checkpoint / f"evaluation_{split}.json"
     store.write(path, msgspec.json.format(msgspec.json.encode(result)) + b"\n")

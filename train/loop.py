@@ -1,7 +1,8 @@
 """The loop: batches from the stream, one optimiser step a global batch, log and checkpoints.
 
 A step's losses are sums over its whole global batch divided by that batch's counts, so pools
-(micro-batches) and ranks only cut the work up. Where a run stands is one integer, the step.
+(micro-batches) and ranks only cut the work up. The exception is an encoder that is being trained:
+its BatchNorm sees one rank's part of a pool at a time. Where a run stands is one integer, the step.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,9 +23,9 @@ from train import checkpoint, optim
 from train.batches import Batch
 from train.checkpoint import State
 from train.distributed import Place, add_up, wait
-from train.objectives import COUNTS, OBJECTIVES
+from train.objectives import COUNTS, OBJECTIVES, REACHES
 from train.stage import COMPONENTS, Stage
-from train.track import Log, Meter
+from train.track import Log, Meter, TrainingError
 
 
 class Objective(nn.Module):
@@ -34,9 +36,9 @@ class Objective(nn.Module):
         self.model, self._weights = model, dict(weights)
         self._sources, self._packs = sources, packs
 
-    def forward(self, batch: Batch, counts: Mapping[str, float]) -> tuple[Tensor, Tensor]:
-        """The loss to descend (each objective's sum over its global count, weighted), and fp64
-        [objectives, sources, 2] of (sum, count) without gradient."""
+    def forward(self, batch: Batch, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss to descend: each objective's sum over its count [objectives] in the global
+        batch, weighted; and fp64 [objectives, sources, 2] of (sum, count) without gradient."""
         outputs = self.model(
             batch.tokens,
             batch.images,
@@ -49,26 +51,31 @@ class Objective(nn.Module):
         )
         for place, (name, weight) in enumerate(self._weights.items()):
             loss = OBJECTIVES[name](outputs, batch)
-            total = total + weight * loss.total / max(1.0, counts[name])
+            total = total + weight * loss.total / counts[place]
             rows = torch.stack([loss.row_totals, loss.row_counts], 1).double()
             shares[place].index_add_(0, batch.corpus, rows)
         return total, shares
 
 
-def train(stage: Stage, data: Path, out: Path, place: Place, console: Console) -> Path:
+def train(
+    stage: Stage,
+    data: Path,
+    out: Path,
+    place: Place,
+    console: Console,
+    start: Path | None = None,
+) -> Path:
     """Run a stage to its end, from its newest checkpoint in `out` if there is one.
 
-    Returns the last checkpoint. Raises SettingsError, SealError, CheckpointError, DamageError or
+    `start` is the checkpoint of another stage whose weights a new run begins with. Returns the last checkpoint. Raises SettingsError, SealError, CheckpointError, DamageError or
     TrainingError.
     """
-    if unknown := set(stage.objectives) - set(OBJECTIVES):
-        raise SettingsError(
-            f"objectives has {', '.join(sorted(unknown))}; there are {', '.join(OBJECTIVES)}"
-        )
-    stream, tokenizer = open_stream(stage, data, place)
-    model = _model(stage, tokenizer).to(place.device)
+    _check(stage)
+    dataset = Dataset(data)
+    stream, tokenizer = open_stream(stage, dataset, place)
+    model = _model(stage, tokenizer, start).to(place.device)
     optimiser = optim.optimiser(model, stage.optim)
-    state = _state(stage, Dataset(data), stream, tokenizer)
+    state = _state(stage, dataset, stream, tokenizer)
     first = 0
     if found := checkpoint.found(out):
         first = checkpoint.resume(found[-1], model, optimiser, state)
@@ -93,11 +100,13 @@ def train(stage: Stage, data: Path, out: Path, place: Place, console: Console) -
         for group in optimiser.param_groups:
             group["lr"] = rate
         meter.add(slots, _step(module, optimiser, slots, stage, place))
-        if (step + 1) % stage.log_steps == 0 or step + 1 == stage.steps:
+        saves = (step + 1) % stage.save_steps == 0 or step + 1 == stage.steps
+        if saves or (step + 1) % stage.log_steps == 0:  # no step is saved that is not in the log
             line = meter.line(step, rate)
             if log:
                 log.write(line, stage.steps)
-        if (step + 1) % stage.save_steps == 0 or step + 1 == stage.steps:
+        if saves:
+            _check_finite(model, step)
             if place.leads:
                 done = msgspec.structs.replace(state, step=step + 1)
                 checkpoint.save(out, model, optimiser, done)
@@ -105,16 +114,40 @@ def train(stage: Stage, data: Path, out: Path, place: Place, console: Console) -
     return checkpoint.found(out)[-1]
 
 
-def open_stream(stage: Stage, data: Path, place: Place) -> tuple[Stream, Tokenizer]:
+def _check(stage: Stage) -> None:
+    """Raise SettingsError for objectives that are not there, or that miss what is trainable."""
+    if unknown := set(stage.objectives) - set(OBJECTIVES):
+        raise SettingsError(
+            f"objectives has {', '.join(sorted(unknown))}; there are {', '.join(OBJECTIVES)}"
+        )
+    reached = frozenset().union(*(REACHES[name] for name in stage.objectives))
+    if missed := [name for name in stage.trainable if name not in reached]:
+        kept = [name for name in stage.trainable if name in reached]
+        raise SettingsError(
+            f"trainable lists {', '.join(missed)}, which {' and '.join(stage.objectives)} do not "
+            f"reach; leave them out with --set trainable=[{','.join(kept)}]"
+        )
+
+
+def _check_finite(model: nn.Module, step: int) -> None:
+    """Raise TrainingError rather than save weights that are no numbers."""
+    for name, tensor in model.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise TrainingError(
+                f"after step {step}, {name} is not finite and is not saved. Start again with a "
+                f"lower optim.lr and another --out"
+            )
+
+
+def open_stream(stage: Stage, dataset: Dataset, place: Place) -> tuple[Stream, Tokenizer]:
     """The stage's stream and tokenizer; the leading rank makes missing token caches first."""
     tokenizer = Tokenizer.load(stage.model.config.tokenizer)
-    dataset = Dataset(data)
     for name, spec in stage.sources.items():
         if (spec.corpus or name, spec.split) not in dataset.names:
             there = ", ".join("/".join(pair) for pair in dataset.names)
             raise SettingsError(
-                f"source {name}: {data} has no {spec.corpus or name}/{spec.split}; it has {there}. "
-                f"Build it, or leave it out with --set sources.{name}=null"
+                f"source {name}: {dataset.folder} has no {spec.corpus or name}/{spec.split}; it has "
+                f"{there}. Build it, or leave it out with --set sources.{name}=null"
             )
 
     def stream() -> Stream:
@@ -138,7 +171,7 @@ def open_stream(stage: Stage, data: Path, place: Place) -> tuple[Stream, Tokeniz
     return made, tokenizer
 
 
-def _model(stage: Stage, tokenizer: Tokenizer) -> EmberVLM:
+def _model(stage: Stage, tokenizer: Tokenizer, start: Path | None) -> EmberVLM:
     """The model a stage starts from, its untrained components frozen."""
     config = stage.model.config
     if config.vocab_size != tokenizer.vocab_size:
@@ -147,7 +180,10 @@ def _model(stage: Stage, tokenizer: Tokenizer) -> EmberVLM:
             f"of {tokenizer.vocab_size}; set model.set.vocab_size"
         )
     torch.manual_seed(stage.seed)
-    model = EmberVLM.build(config)
+    if start is None:
+        model = EmberVLM.build(config)
+    else:
+        model = EmberVLM.from_state(config, load_file(start / "model.safetensors"))
     for name in COMPONENTS:
         if name not in stage.trainable:
             getattr(model, name).requires_grad_(False)
@@ -199,8 +235,7 @@ def _step(
 ) -> Tensor:
     """One optimiser step over a rank's part of a global batch; sums and counts for the meter."""
     own = [[float(COUNTS[name](slot)) for slot in slots] for name in stage.objectives]
-    counted = add_up(torch.tensor(own, device=place.device).sum(1), place)
-    counts = dict(zip(stage.objectives, counted.tolist(), strict=True))
+    counts = add_up(torch.tensor(own).sum(1).to(place.device), place).clamp(min=1)
     shares: Tensor | None = None
     for number, slot in enumerate(slots):
         batch = Batch.of(slot, place.device)

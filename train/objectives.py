@@ -14,6 +14,7 @@ from embervlm.losses import Loss
 from embervlm.outputs import Outputs
 from shards.ring import NO_LOSS, Slot
 from train.batches import Batch
+from train.stage import COMPONENTS
 
 
 def language(outputs: Outputs, batch: Batch) -> Loss:
@@ -35,4 +36,9 @@ def _decided(slot: Slot) -> int:
 
 
 OBJECTIVES: dict[str, Callable[[Outputs, Batch], Loss]] = {"language": language, "robots": robots}
+# The components that an objective's gradient comes to; no other may be listed as trainable.
+REACHES: dict[str, frozenset[str]] = {
+    "language": frozenset({"encoder", "projection", "language"}),
+    "robots": frozenset(COMPONENTS),
+}
 COUNTS: dict[str, Callable[[Slot], int]] = {"language": _targets, "robots": _decided}

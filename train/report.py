@@ -39,7 +39,15 @@ def report(run: Path, data: Path, split: str) -> Path:
     state = checkpoints.read_state(found[-1])
     lines = track.read(run)
     evaluation = msgspec.json.decode(judged.read_bytes())
-    seal, dataset = Seal.read(data), Dataset(data)
+    if (evaluation["step"], evaluation["root"]) != (state.step, state.root):
+        raise CheckpointError(
+            f"{judged} is not of {found[-1].name}; make it again with: python -m train.evaluate "
+            f"--checkpoint {run} --data {data} --split {split}"
+        )
+    dataset = Dataset(data)
+    seal = dataset.seal
+    if seal.root != state.root:
+        raise CheckpointError(f"{run} was trained on another data set than {data}, by its root")
     build = msgspec.json.decode((data / "build.json").read_bytes())
     losses = [line["loss"] for line in lines]
     ends = max(1, min(_ENDS, len(losses) // 2))
@@ -78,7 +86,7 @@ def _walk(
     nodes.append(("shards", f"{len(seal.shards)} tars\n{records:,} records"))
     nodes.append(("stream", f"{len(state.shares)} sources\nin exact shares"))
     nodes.append(("train", f"{state.step} steps of\n{state.stage['batch']['global']} samples"))
-    nodes.append(("evaluate", f"{judged} samples of\n{evaluation['split']}, never trained on"))
+    nodes.append(("evaluate", f"{judged} samples\nof {evaluation['split']}"))
     return nodes
 
 

@@ -9,17 +9,16 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import argparse
 
 from rich.console import Console
+from safetensors import SafetensorError
 
-from manifests.seal import SealError
-from manifests.settings import SettingsError
 from shards.reader import DamageError
 from train import stage as stages
-from train.checkpoint import CheckpointError
 from train.distributed import join
 from train.loop import train
 from train.track import TrainingError
 
-EXPECTED = (SettingsError, SealError, CheckpointError, DamageError, TrainingError)
+# What can be told in a sentence; anything else is a defect of ours and keeps its stack trace.
+EXPECTED = (ValueError, OSError, DamageError, TrainingError, SafetensorError)
 
 
 def main() -> int:
@@ -34,14 +33,15 @@ def main() -> int:
     console = Console(stderr=True)
     with join() as place:
         try:
+            last = None  # each stage begins with the weights of the one before
             for name in given.mixture:
                 stage = stages.load(name, given.set)
                 out = given.out or Path("runs") / stage.name
-                last = train(stage, given.data, out, place, console)
+                last = train(stage, given.data, out, place, console, start=last)
                 if place.leads:
                     console.print(f"stage {stage.name} is done: {last}", highlight=False)
-        except (*EXPECTED, ValueError) as error:
-            console.print(f"[bold red]training stopped:[/] {error}", highlight=False)
+        except EXPECTED as error:
+            console.print(f"training stopped: {error}", markup=False, highlight=False)
             return 1
     return 0
 

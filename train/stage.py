@@ -67,13 +67,18 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 f"trainable names {', '.join(sorted(unknown))}; the components are "
                 f"{', '.join(COMPONENTS)}"
             )
+        if not self.objectives:
+            raise ValueError("objectives is empty; a stage needs at least one")
         if self.optim.warmup >= self.steps:
             raise ValueError(
                 f"optim.warmup {self.optim.warmup} is not shorter than the run of {self.steps} "
                 f"steps: the learning rate would never reach its peak"
             )
         if "encoder" in self.trainable and self.model.config.encoder_frozen:
-            raise ValueError("trainable lists the encoder, but model.set.encoder_frozen is true")
+            raise ValueError(
+                f"trainable lists the encoder, which is frozen: preset {self.model.preset} or "
+                f"model.set has encoder_frozen true"
+            )
 
     @property
     def packs(self) -> bool:

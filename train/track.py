@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from manifests import store
 from shards.ring import Ring, Slot, Stream
 from train.distributed import Place, add_up
 from train.stage import Stage
@@ -69,8 +70,8 @@ class Meter:
         loss = sum(self._stage.objectives[n] * (v or 0.0) for n, v in objectives.items())
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss of step {step} is {loss}: {objectives}. Lower optim.lr and go on from "
-                f"the newest checkpoint"
+                f"the loss of step {step} is {loss}: {objectives}. Start again with a lower "
+                f"optim.lr and another --out"
             )
         by_source = dict(zip(self._names, sums[0], strict=True))  # of the first objective
         line = {
@@ -99,7 +100,7 @@ class Log:
     def __init__(self, run: Path, step: int, console: Console) -> None:
         self._path, self._console = run / "log.jsonl", console
         kept = [line for line in read(run) if line["step"] < step]
-        self._path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
+        store.write(self._path, b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
         self._file = self._path.open("ab")
         self._begun = time.monotonic()
 
