@@ -73,7 +73,8 @@ class EmberVLM(nn.Module):
         thread attention takes its fastest path.
 
         The robots are decided from what the row's LAST `<robot>` attends to, itself included: never
-        from the answer after it. A row without `<robot>` is decided from all its real positions.
+        from the answer after it. A row without `<robot>` is decided from all its positions,
+        those that attention_mask hides excepted.
 
         Raises ValueError if T + 48 exceeds the model's positions.
         """

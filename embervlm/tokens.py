@@ -82,7 +82,7 @@ class Tokenizer:
         tokenizer.json itself, or a hub id. FileNotFoundError if it is not there."""
         if source == "builtin" and not BUILTIN.is_file():
             raise FileNotFoundError(
-                f"{BUILTIN} does not exist; make it with `python -m train.tokenizer`"
+                f"{BUILTIN} does not exist; make it with `python -m train.tokenizer --data D`"
             )
         files = ("tokenizer.json", "vocab.json", "merges.txt")
         path = BUILTIN if source == "builtin" else locate(source, files)

@@ -66,7 +66,8 @@ class Encoder(nn.Module):
                 "a randomly initialised encoder must not be frozen: its features of different "
                 "pictures agree to about 1e-7 (cosine distance), so nothing after it could tell "
                 "pictures apart. Set encoder_weights to timm or a local directory, or train it "
-                "first with stage0.yaml and load that checkpoint with EmberVLM.from_pretrained"
+                "first, in a stage that lists the encoder as trainable, and begin with that "
+                "checkpoint"
             )
         self.frozen = True
         self.requires_grad_(False)

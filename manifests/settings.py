@@ -45,14 +45,14 @@ def load(path: Path | str, kind: type[T], overrides: Sequence[str] = ()) -> T:
     if not isinstance(data, dict):
         raise SettingsError(f"{path} holds {type(data).__name__}; expected a mapping of settings")
     for override in overrides:
-        _override(data, override)
+        _override(data, override, kind)
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {_explain(str(error), kind)}") from None
 
 
-def _override(data: dict[str, Any], override: str) -> None:
+def _override(data: dict[str, Any], override: str, kind: type) -> None:
     dotted, equals, value = override.partition("=")
     *parents, last = names = dotted.split(".")
     if not equals or not all(names):
@@ -63,10 +63,17 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise SettingsError(f"--set {override}: {value} is not readable as YAML") from error
     node = data
     for name in parents:
-        node = node.get(name, {}) if parsed is None else node.setdefault(name, {})
+        parent = node
+        node = parent.get(name, {}) if parsed is None else parent.setdefault(name, {})
+        if node is None:  # `coco:` alone, about to be said more of
+            parent[name] = node = {}
         if not isinstance(node, dict):
             raise SettingsError(f"--set {override}: {name} is a value, not a mapping")
     if parsed is None:
+        if last not in node and dotted not in set(_fields(kind)):
+            near = difflib.get_close_matches(last, list(node), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(node)}"
+            raise SettingsError(f"--set {override}: there is no {dotted!r} to remove; {hint}")
         node.pop(last, None)
     else:
         node[last] = parsed

@@ -4,6 +4,7 @@ A file appears under its final name whole or not at all: it is written beside it
 temporary name, synced, renamed, and its folder synced.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -84,6 +85,25 @@ def new_folder(final: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """While the block runs no other build writes to `folder` (flock, so on one machine).
+
+    Raises BlockingIOError if one does already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise BlockingIOError(
+            f"another build is writing to {folder}; wait for it, or name another folder"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
 def commit(folder: Path, seal: Seal) -> None:
     """Replace the folder's seal: from here on the new data set is the one that is read."""
     write(folder / NAME, seal.encode())
@@ -106,5 +126,7 @@ def scan(dataset: Path | str) -> "pl.LazyFrame":
     folder = Path(dataset)
     files = [folder / shard.manifest for shard in Seal.read(folder).shards]
     if not files:
-        raise ValueError(f"{folder} is sealed but holds no shard; look at its ledger in build.json")
+        raise ValueError(
+            f"{folder} is sealed but holds no shard; its ledger in dataset.json says why"
+        )
     return pl.scan_parquet(files, glob=False)  # a folder may be called data[1]

@@ -1,7 +1,8 @@
 """Raw corpora -> a sealed data set: survey -> tabulate -> gate -> pack -> seal.
 
 Five plain functions on specs (names and paths, never rows), walked once, by `build`; an Engine says
-how each node is run: on this process's threads, or as Prefect tasks (`flows.py`).
+how each node is run: on this process's threads, or as Prefect tasks (`flows.py`). One build at a
+time writes to a folder.
 """
 
 import platform
@@ -62,7 +63,6 @@ def build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> S
 
     Raises CorpusError, BuildError or OSError; nothing half-built has a final name.
     """
-    started, walk = datetime.now(UTC), Walk(console)
     out = out.resolve()
     if out.exists() and not out.is_dir():
         raise BuildError(f"--out {out} is a file; expected a folder, or a name for a new one")
@@ -74,6 +74,12 @@ def build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> S
             f"config or by --set root=DIR, or draw a small one: python -m pipelines samples --out "
             f"{root}"
         )
+    with store.sole_writer(out):
+        return _build(config, out, engine, console)
+
+
+def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> Seal:
+    started, walk = datetime.now(UTC), Walk(console)
     work = out / f"{store.TEMPORARY}build"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -211,7 +217,8 @@ def _collect(out: Path, sealed: Seal) -> None:
     for folder in (*out.glob("*"), *out.glob("manifests/*")):
         named = ((path, _OURS.fullmatch(path.name)) for path in folder.glob("*"))
         ours = [path for path, name in named if name and name["corpus"] == folder.name]
-        ours += (path for path in folder.glob(f"{store.TEMPORARY}*") if path.is_file())
+        if folder.name in {shard.corpus for shard in sealed.shards}:
+            ours += (path for path in folder.glob(f"{store.TEMPORARY}*") if path.is_file())
         for path in ours:
             if path not in listed:
                 path.unlink()

@@ -33,6 +33,9 @@ def build(
             from pipelines import flows
 
             flows.run(str(config), str(out), overrides)
+    except RuntimeError as error:  # of Prefect: no server could be reached or started
+        typer.echo(f"build failed in Prefect: {error}. Without it: add --plain", err=True)
+        raise typer.Exit(1) from None
     except (ValueError, OSError) as error:  # ours carry the place and the mend; the rest, a reason
         typer.echo(f"build failed: {error}", err=True)
         raise typer.Exit(1) from None

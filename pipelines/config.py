@@ -60,10 +60,13 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def folders(self, corpus: str) -> Folders:
         """Where a corpus lies."""
-        root = Path(self.root).resolve()
-        path = self.corpus(corpus).path or corpora.load(corpus).PATH
+        return Folders(Path(self.root).resolve(), self._path(corpus), self._path("coco"))
+
+    def _path(self, corpus: str) -> Path:
+        said = self.corpora.get(corpus) or CorpusConfig()
+        path = said.path or corpora.load(corpus).PATH
         here = path.startswith(("./", "../", "/"))
-        return Folders(root, Path(path).resolve() if here else root / path)
+        return Path(path).resolve() if here else Path(self.root).resolve() / path
 
     @property
     def digest(self) -> str:

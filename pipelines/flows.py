@@ -8,6 +8,7 @@ truth.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar, cast
 
 # Read by Prefect when it is imported: no analytics, time for a slow machine to start a server, and
@@ -19,7 +20,7 @@ os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import PrefectFuture, as_completed
+from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from rich.console import Console
 
@@ -42,14 +43,26 @@ class Tasks:
         labels: Sequence[str],
         advance: Advance,
     ) -> list[R]:
-        futures = []
+        stopped = Event()
+
+        def unless_stopped(spec: S) -> R:
+            if stopped.is_set():
+                raise RuntimeError(f"{node} was stopped by an error elsewhere")
+            return function(spec)
+
+        futures: list[PrefectFuture[R]] = []
         for spec, label in zip(specs, labels, strict=True):
             name = f"{node} {label}"
-            run = task(name=node, task_run_name=name, cache_policy=NO_CACHE)(function)
+            run = task(name=node, task_run_name=name, cache_policy=NO_CACHE)(unless_stopped)
             futures.append(run.submit(spec))
-        for future in as_completed(futures):
-            future.result()
-            advance()
+        try:
+            for future in as_completed(futures):
+                future.result()
+                advance()
+        except BaseException:
+            stopped.set()  # what is running ends before `build` cleans up behind it
+            wait(futures)
+            raise
         return [future.result() for future in futures]
 
 

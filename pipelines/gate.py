@@ -1,9 +1,9 @@
 """The table -> what each shard is made of: joined, placed, gated, without a byte of an image.
 
-In this order a row ends as: quarantined (its reader said so, its key is unfit for a tar or names
-two records), held back (its image is protected by another split), duplicate (said before of the
-same image), or goes to its shard. The plan is one Parquet file a shard, so that a worker is told a
-path, never rows.
+In this order a row ends as: quarantined (its reader said so, or its key is unfit for a tar), held
+back (its image is protected by another split), quarantined (its key is another record's), duplicate
+(said before of the same image), or goes to its shard. The plan is one Parquet file a shard, so that
+a worker is told a path, never rows.
 """
 
 import fnmatch
@@ -16,7 +16,9 @@ import polars as pl
 from manifests.place import order_in_shard, shard_of, split_of
 from manifests.schema import Split
 
-_SAID = ("corpus", "split", "group", "kind", "prompt", "target", "box", "meta")
+_SAID = ("corpus", "split", "group", "kind", "prompt", "target", "box", "plan", "meta")
+# What all rows of a record share; `pack.py` takes them from the first.
+_RECORD = ("group", "split", "locator", "robots", "plan", "meta")
 
 
 class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,8 +46,8 @@ def gate(
     rows = pl.concat([pl.read_parquet(path, glob=False) for path in tables])
     rows = _place(rows, bits)
     rows = _unfit_keys(rows)
-    rows = _doubled_keys(rows)
     rows = _hold_back(rows, protect)
+    rows = _doubled_keys(rows)
     rows = _duplicates(rows)
     rows = _thread_numbers(rows)
     plans: list[ShardPlan] = []
@@ -109,15 +111,15 @@ def _unfit_keys(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _doubled_keys(rows: pl.DataFrame) -> pl.DataFrame:
-    """A key names one image of one split; later rows that use it for another are quarantined."""
+    """A key names one record; later rows that would make it another are quarantined."""
     usable = rows.filter(pl.col("status").is_null())
-    owner = usable.group_by("key", maintain_order=True).agg(
-        pl.col("group").first().alias("owner"), pl.col("split").first().alias("owner_split")
-    )
+    first = [pl.col(name).first().alias(f"first_{name}") for name in _RECORD]
+    owner = usable.group_by("key", maintain_order=True).agg(*first)
     rows = rows.join(owner, on="key", how="left", maintain_order="left")
-    other = (pl.col("group") != pl.col("owner")) | (pl.col("split") != pl.col("owner_split"))
-    error = pl.format("key {} is already that of {} in {}", "key", "owner", "owner_split")
-    return _set(rows, other, "quarantined", error).drop("owner", "owner_split")
+    other = pl.any_horizontal(pl.col(name) != pl.col(f"first_{name}") for name in _RECORD)
+    place = ("key", "first_group", "first_split")
+    error = pl.format("key {} is already that of a record of {} in {}", *place)
+    return _set(rows, other, "quarantined", error).drop(f"first_{name}" for name in _RECORD)
 
 
 def _hold_back(rows: pl.DataFrame, protect: Sequence[str]) -> pl.DataFrame:

@@ -24,8 +24,9 @@ except ImportError:  # twice Pillow's speed where it is installed; the pixels ar
 
 MAX_PIXELS = 80_000_000
 _FILTERS = Lock()
-_BROKEN_METADATA = (OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError)
-_BROKEN_METADATA += (AttributeError, struct.error)  # all seen from getexif on real files
+# What Pillow raises on files that are not what they say they are, in pixels or in metadata.
+_BROKEN = (OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError)
+_BROKEN += (AttributeError, MemoryError, struct.error, Image.DecompressionBombError)
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 
 
@@ -64,15 +65,18 @@ def store_image(data: bytes, policy: ImagePolicy) -> Stored:
     kind = image.format
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        image = _upright(image)
+        width, height = image.size
+        if policy.policy == "keep":
+            if kind not in ("JPEG", "MPO"):  # MPO: a phone's JPEG with a preview behind it
+                raise ImageError(f"policy keep stores JPEG only; this is {kind}")
+            return Stored(data, width, height)
+        size = (policy.size, policy.size)
+        small = _rgb(image).resize(size, Image.Resampling.BICUBIC, reducing_gap=3)
+    except ImageError:
+        raise
+    except _BROKEN as error:
         raise ImageError(f"truncated or damaged {kind}: {error}") from error
-    image = _upright(image)
-    width, height = image.size
-    if policy.policy == "keep":
-        if kind not in ("JPEG", "MPO"):  # MPO: a phone's JPEG with a preview behind it
-            raise ImageError(f"policy keep stores JPEG only; this is {kind}")
-        return Stored(data, width, height)
-    small = _rgb(image).resize((policy.size, policy.size), Image.Resampling.BICUBIC, reducing_gap=3)
     return Stored(encode(small, policy.quality), width, height)
 
 
@@ -107,13 +111,13 @@ def _open(data: bytes) -> Image.Image:
             return Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         raise ImageError(f"not an image: it begins with {data[:16]!r}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _BROKEN as error:
         raise ImageError(f"unreadable image: {error}") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation says, or as it is where that block is broken."""
-    with _quiet(), contextlib.suppress(*_BROKEN_METADATA):
+    with _quiet(), contextlib.suppress(*_BROKEN):
         ImageOps.exif_transpose(image, in_place=True)
     return image
 

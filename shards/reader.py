@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -65,7 +66,13 @@ class Source:
         path, header = self._index_path, self._index_header
         if not _is_index(path, header, ENTRY.itemsize * (1 + len(self))):
             store.write(path, header + self._entries().tobytes())
-        return np.memmap(path, ENTRY, "r", offset=ENTRY.itemsize, shape=(len(self),))
+        index = np.memmap(path, ENTRY, "r", offset=ENTRY.itemsize, shape=(len(self),))
+        sizes = np.array([shard.nbytes for shard in self.shards], np.uint64)
+        inside = index["shard"] < len(sizes)
+        ends = index["offset"] + index["nbytes"]
+        if not (inside & (ends <= sizes[np.where(inside, index["shard"], 0)])).all():
+            self._refuse_index()  # before a wrong offset or length is believed
+        return index
 
     @property
     def _index_path(self) -> Path:
@@ -128,19 +135,22 @@ class Source:
 
     def record(self, number: int) -> Record:
         """Record `number` (0-based), verified. Raises DamageError."""
-        view = self.read_into(memoryview(bytearray(self.largest)), number)
-        return parse(bytes(view))
+        buffer = bytearray(int(self.index[number]["nbytes"]))
+        return parse(bytes(self.read_into(memoryview(buffer), number)))
+
+    def _refuse_index(self) -> NoReturn:
+        self._index_path.unlink(missing_ok=True)
+        raise DamageError(
+            f"{self._index_path} was damaged, not the records, and is removed: it is made anew "
+            f"from the manifests when the same command runs again"
+        )
 
     def _damaged(self, number: int, got: int, expected: int) -> None:
         index_damaged = False
         with contextlib.suppress(DamageError):  # the manifest may be damaged as well
             index_damaged = self.index.tobytes() != self._entries().tobytes()
         if index_damaged:
-            self._index_path.unlink(missing_ok=True)
-            raise DamageError(
-                f"{self._index_path} was damaged, not the records, and is removed: it is made anew "
-                f"from the manifests when the same command runs again"
-            )
+            self._refuse_index()
         shard = self.shards[int(self.index[number]["shard"])]
         offset = int(self.index[number]["offset"])
         key = "unknown"

@@ -1,6 +1,6 @@
 """Positions -> batches: the stream of a mixture, filled straight into reused buffers.
 
-    stream = Stream(dataset, sources, encoder, seed=1, batch=Batching(global_=256, pool=64), ...)
+    stream = Stream(dataset, sources, encoder, seed=1, batching=Batching(...), max_tokens=64)
     stream.positions(step, rank, world)   -> which samples a rank takes at a step
     stream.fill(slot, positions)          -> reads, checks and decodes them into a slot
     for slots in Ring(stream, ...): ...   -> the same by threads, ahead of the trainer
@@ -237,8 +237,8 @@ class Stream:
 class Ring:
     """Steps of a stream, filled by threads up to `ahead` steps before they are asked for.
 
-    Iterating gives (step, [a Slot a pool]); the slots are reused once `ahead` + 1 more steps were
-    taken, so a step's work on them must be done before the next but one is asked for.
+    Iterating gives (step, [a Slot a pool]). Slots are reused: work on a step's slots must be done
+    before the next but one step is asked for.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Records -> one tar and its manifest, deterministically.
 
-    writer = ShardWriter(out, "coco", "train", "00003")
-    for record, source in ...: writer.add(record, source)    # sorted here by md5(key)
-    shard = writer.close(failures)                             # -> manifests.seal.Shard
+    with ShardWriter(out, "coco", "train", "00003") as writer:
+        for record, source in ...: writer.add(record, source)    # in the order of md5(key)
+        shard = writer.close(failures)                           # -> manifests.seal.Shard
 
 Both files carry 8 hex of their content's sha256 in their names, and appear under them whole.
 """

@@ -67,8 +67,8 @@ def train(
 ) -> Path:
     """Run a stage to its end, from its newest checkpoint in `out` if there is one.
 
-    `start` is the checkpoint of another stage whose weights a new run begins with. Returns the last checkpoint. Raises SettingsError, SealError, CheckpointError, DamageError or
-    TrainingError.
+    `start` is the checkpoint of another stage whose weights a new run begins with. Returns the last
+    checkpoint. Raises SettingsError, SealError, CheckpointError, DamageError or TrainingError.
     """
     _check(stage)
     dataset = Dataset(data)
@@ -145,9 +145,10 @@ def open_stream(stage: Stage, dataset: Dataset, place: Place) -> tuple[Stream, T
     for name, spec in stage.sources.items():
         if (spec.corpus or name, spec.split) not in dataset.names:
             there = ", ".join("/".join(pair) for pair in dataset.names)
+            wanted = f"{spec.corpus or name}/{spec.split}"
             raise SettingsError(
-                f"source {name}: {dataset.folder} has no {spec.corpus or name}/{spec.split}; it has "
-                f"{there}. Build it, or leave it out with --set sources.{name}=null"
+                f"source {name}: {dataset.folder} has no {wanted}; it has {there}. "
+                f"Build it, or leave it out with --set sources.{name}=null"
             )
 
     def stream() -> Stream:

@@ -25,10 +25,12 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Folders:
-    """Where a corpus lies: `root` as locators see it, `path` its own folder below or beside it."""
+    """Where a corpus lies: `root` as locators see it, `path` its own folder below or beside it,
+    `coco` that of COCO, for the corpora that ask about its pictures."""
 
     root: Path
     path: Path
+    coco: Path
 
     def locator(self, path: Path) -> str:
         """The locator of a file below the root. Raises CorpusError for one outside."""

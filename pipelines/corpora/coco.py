@@ -90,7 +90,7 @@ def _rows(files: dict[str, Path], images: CocoImages) -> Iterator[Row]:
                 key=f"coco-{number:012d}",
                 group=image_group("coco", number),
                 locator=locator,
-                split=_SPLITS[locator.split("/")[-2]],
+                split=_SPLITS[Path(locator.removeprefix("file:")).parent.name],
                 status="unannotated",
                 error="no caption names this image",
             )

@@ -47,7 +47,8 @@ def _rows(files: dict[str, Path]) -> Iterator[Row]:
             if isinstance(item, str):
                 yield unreadable("robots", path, place, None, item)
             else:
-                yield _row(item, item.id or f"{form}-{place:05d}")
+                name = item.id or f"{place:05d}"
+                yield _row(item, name if name.startswith(form) else f"{form}-{name}")
 
 
 def _row(scenario: _Scenario, identity: str) -> Row:

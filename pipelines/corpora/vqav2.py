@@ -1,10 +1,11 @@
 """VQA v2: questions and ten answers each, joined by question_id; the pictures are COCO's.
 
 `vqa/v2_OpenEnded_mscoco_{train,val}2014_questions.json` and `v2_mscoco_{..}_annotations.json`, with
-the pictures in `coco/` beside it. The target is the consensus; all ten answers are kept.
+the pictures where the corpus coco has them. The target is the consensus; all ten answers are kept.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,6 @@ import msgspec
 from manifests.place import image_group
 from manifests.schema import Split
 from pipelines.corpora import Folders, Survey, present, read_items, read_json, unreadable
-from pipelines.corpora.coco import PATH as COCO
 from pipelines.corpora.coco import CocoImages
 from pipelines.table import Row, clean
 
@@ -53,8 +53,7 @@ class _Annotation(msgspec.Struct):
 def survey(folders: Folders) -> Survey:
     questions = {f"v2_OpenEnded_mscoco_{name}_questions.json": name for name in _SPLITS}
     files = present(folders.path, questions)
-    coco = Folders(folders.root, folders.path.parent / COCO)
-    images = CocoImages(coco)
+    images = CocoImages(replace(folders, path=folders.coco))
     answers = {
         name: path.parent / f"v2_mscoco_{name}_annotations.json" for name, path in files.items()
     }

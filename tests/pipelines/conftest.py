@@ -52,7 +52,7 @@ class Shop:
     def rows(self, corpus: str) -> list[Row]:
         """What a corpus's reader makes of the files."""
         path = self.robots if corpus == "robots" else self.raw / corpora.load(corpus).PATH
-        return list(corpora.load(corpus).survey(Folders(self.raw, path)).rows())
+        return list(corpora.load(corpus).survey(Folders(self.raw, path, self.raw / "coco")).rows())
 
     def written(self) -> Path:
         self.config.write_text(yaml.safe_dump(self.settings, sort_keys=False))

@@ -160,7 +160,7 @@ ROWS = {
     "a name that no tar holds": (
         lambda shop: (shop.robots / "single_robot_selection.json").write_text(
             json.dumps([{"id": "a b", "input": "Fly", "output": "Drone"}])),
-        {"robots-a b": "key robots-a b is not 1 to 90 of A-Z a-z 0-9 _ -"}),
+        {"robots-single-a b": "key robots-single-a b is not 1 to 90 of A-Z a-z 0-9 _ -"}),
 }  # fmt: skip
 
 

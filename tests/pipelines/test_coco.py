@@ -63,7 +63,7 @@ def test_every_caption_is_a_row_in_the_order_of_the_files(shop):
 
 def test_a_survey_counts_files_and_pictures_and_ignores_the_other_annotations(shop):
     (shop.raw / "coco/annotations/person_keypoints_val2017.json").write_text("not read")
-    survey = corpora.load("coco").survey(Folders(shop.raw, shop.raw / "coco"))
+    survey = corpora.load("coco").survey(Folders(shop.raw, shop.raw / "coco", shop.raw / "coco"))
     names = [path.name for path in survey.files]
     assert names == ["captions_train2017.json", "captions_val2017.json"]
     assert survey.images == 6
@@ -118,7 +118,7 @@ def test_pictures_are_found_under_every_official_name_and_train2017_wins(shop):
     shutil.copy(coco / "val2017/000000000285.jpg", coco / "val2017/COCO_train2014_000000000025.jpg")
     for junk in ("._000000000030.jpg", "000000000030.png", "30.jpg", "000000000030.jpg.part"):
         (coco / "train2017" / junk).write_bytes(b"")
-    images = CocoImages(Folders(shop.raw, coco))
+    images = CocoImages(Folders(shop.raw, coco, coco))
     assert len(images.found) == 7
     assert images.locate(139) == ("file:coco/train2017/COCO_val2014_000000000139.jpg", None)
     assert images.locate(25) == ("file:coco/val2017/COCO_train2014_000000000025.jpg", None)
@@ -146,4 +146,4 @@ def test_a_folder_without_captions_says_what_was_looked_for_and_what_is_there(sh
 
 def test_pictures_outside_of_the_root_are_refused(shop):
     with pytest.raises(CorpusError, match="is outside of the root .* move root up or it down"):
-        corpora.load("coco").survey(Folders(shop.raw / "gqa", shop.raw / "coco"))
+        corpora.load("coco").survey(Folders(shop.raw / "gqa", shop.raw / "coco", shop.raw / "coco"))

@@ -121,7 +121,7 @@ def test_a_key_names_one_image_of_one_split(gated):
         row("coco", 1, "c", split="val", key="k"),
         row("coco", 1, "d", key="k"),
     )
-    error = "key k is already that of coco:1 in train"
+    error = "key k is already that of a record of coco:1 in train"
     assert fates(rows) == {
         ("coco", "a"): (None, None),
         ("coco", "b"): ("quarantined", error),

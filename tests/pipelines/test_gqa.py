@@ -62,7 +62,7 @@ def test_all_questions_are_not_read_beside_the_balanced_ones(shop):
     (folder / "train_all_questions_0.json").write_text((shop.raw / TRAIN).read_text())
     (shop.raw / "gqa/val_all_questions.json").write_text("not read")
     assert shop.rows("gqa") == EXPECTED
-    survey = corpora.load("gqa").survey(Folders(shop.raw, shop.raw / "gqa"))
+    survey = corpora.load("gqa").survey(Folders(shop.raw, shop.raw / "gqa", shop.raw / "coco"))
     assert [path.name for path in survey.files] == [
         "train_balanced_questions.json",
         "val_balanced_questions.json",

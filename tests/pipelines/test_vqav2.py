@@ -67,7 +67,7 @@ def test_the_fixtures_need_a_join_by_id(shop):
 
 
 def test_a_survey_counts_all_four_files_and_the_pictures_of_coco(shop):
-    survey = corpora.load("vqav2").survey(Folders(shop.raw, shop.raw / "vqa"))
+    survey = corpora.load("vqav2").survey(Folders(shop.raw, shop.raw / "vqa", shop.raw / "coco"))
     assert (len(survey.files), survey.images) == (4, 6)
 
 
