@@ -1,4 +1,4 @@
-# make demo | test | lock: each sets up all it needs, on Python 3.11+, pip, make and git alone.
+# make demo | test | lock: each sets up all it needs, on Linux with Python 3.11+, pip, make and git.
 
 PYTHON ?= python3
 UV := .uv/bin/uv
@@ -27,7 +27,7 @@ $(UV):
 $(READY): requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: $(READY)

@@ -3,7 +3,7 @@
     stream = Stream(dataset, sources, encoder, seed=1, batching=Batching(...), max_tokens=64)
     stream.positions(step, rank, world)   -> which samples a rank takes at a step
     stream.fill(slot, positions)          -> reads, checks and decodes them into a slot
-    for slots in Ring(stream, ...): ...   -> the same by threads, ahead of the trainer
+    for step, slots in Ring(stream, ...): ...   -> the same by threads, ahead of the trainer
 
 The order is a function of (seal, sources, seed, step) alone: whoever fills a slot, and with how
 many ranks, threads or restarts, cannot change it.
