@@ -101,7 +101,8 @@ def open_tokens(
         except OSError:
             if not folder.exists():  # else another process made the same one first
                 raise
-    if _digests(folder) != (folder / _DIGESTS).read_text():
+    noted = folder / _DIGESTS
+    if not noted.exists() or _digests(folder) != noted.read_text():
         raise DamageError(f"{folder} is damaged; remove it, and it is made anew from the shards")
     parts = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in Tokens._fields)
     return Tokens(*parts)

@@ -46,7 +46,8 @@ def join(timeout_s: int = 600) -> Iterator[Place]:
         torch.set_num_threads(place.threads)
     if world > 1:
         backend = "nccl" if cuda else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        timeout = timedelta(seconds=timeout_s)
+        dist.init_process_group(backend, timeout=timeout, device_id=device if cuda else None)
     try:
         yield place
     finally:

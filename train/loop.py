@@ -220,6 +220,7 @@ def _open_log(
         f"stage {stage.name}: {total:,} parameters, {trained:,} trained; global batch "
         f"{stage.batch.global_}; mixture {shares}",
         highlight=False,
+        soft_wrap=True,
     )
     for name, threads in stream.truncated.items():
         if threads:
