@@ -64,7 +64,9 @@ def store_image(data: bytes, policy: ImagePolicy) -> Stored:
         raise ImageError(f"{image.width}x{image.height} is over {MAX_PIXELS:,} pixels")
     kind = image.format
     try:
-        image.load()
+        # Only TIFF reads its metadata, and warns of it, while it decodes; others run side by side.
+        with _quiet() if kind == "TIFF" else contextlib.nullcontext():
+            image.load()
         image = _upright(image)
         width, height = image.size
         if policy.policy == "keep":

@@ -69,8 +69,9 @@ class Source:
         index = np.memmap(path, ENTRY, "r", offset=ENTRY.itemsize, shape=(len(self),))
         sizes = np.array([shard.nbytes for shard in self.shards], np.uint64)
         inside = index["shard"] < len(sizes)
-        ends = index["offset"] + index["nbytes"]
-        if not (inside & (ends <= sizes[np.where(inside, index["shard"], 0)])).all():
+        size = sizes[np.where(inside, index["shard"], 0)]
+        inside &= (index["nbytes"] <= size) & (index["offset"] <= size - index["nbytes"])
+        if not inside.all():
             self._refuse_index()  # before a wrong offset or length is believed
         return index
 

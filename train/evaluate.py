@@ -81,10 +81,12 @@ class Judge:
         totals = np.zeros((1 + SHUFFLES, 2))
         robots: list[torch.Tensor] = []
         for name, samples in self.chosen.items():
-            sums = np.array([self._loss(name, samples, n, robots) for n in range(1 + SHUFFLES)])
+            chosen: list[torch.Tensor] = []
+            sums = np.array([self._loss(name, samples, n, chosen) for n in range(1 + SHUFFLES)])
             if not sums[0, 1]:  # every prompt is longer than the stage's max_tokens
                 continue
             totals += sums
+            robots += chosen
             right, *shuffled = (sums[:, 0] / sums[:, 1]).tolist()
             sources[name] = {"samples": len(samples), "loss": right, "shuffled": shuffled}
         right, *shuffled = (totals[:, 0] / totals[:, 1]).tolist()
@@ -139,11 +141,13 @@ class Judge:
         batch = Batch.of(slot, self.device)
         rows = (batch.labels != NO_LOSS).any(1).nonzero()[:, 0].tolist()  # a cut prompt has none
         begins = (batch.labels != NO_LOSS).int().argmax(1).tolist()  # where each target begins
+        if not rows:
+            return
         prompts = [batch.tokens[row, : begins[row]].tolist() for row in rows]
         padded = torch.full_like(batch.tokens[rows], self.tokenizer.pad)
         for line, prompt in zip(padded, prompts, strict=True):
             line[: len(prompt)] = torch.tensor(prompt)
-        longest = max(map(len, prompts), default=0)
+        longest = max(map(len, prompts))
         answers = self.model.generate(
             padded[:, :longest], batch.images[rows], _ANSWER, self.tokenizer.end
         )

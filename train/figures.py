@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -32,7 +33,7 @@ def loss_curves(lines: Sequence[dict[str, Any]]) -> str:
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(figsize=(8, 3.4))
         names = sorted({name for line in lines for name in line["sources"]})
-        for name, colour in zip(names, COLOURS, strict=False):
+        for name, colour in zip(names, cycle(COLOURS), strict=False):
             points = [
                 (li["step"] + 1, li["sources"][name]) for li in lines if name in li["sources"]
             ]

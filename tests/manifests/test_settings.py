@@ -135,3 +135,14 @@ def test_a_missing_file_lists_its_neighbours(tmp_path):
     )
     with pytest.raises(SettingsError, match=r"no settings file .*/none/a.yaml$"):
         load(tmp_path / "none" / "a.yaml", Stage)
+
+
+def test_what_is_to_be_removed_must_be_there(read):
+    text = "steps: 3\nsources: {coco: {}, gqa: {}}"
+    with pytest.raises(SettingsError) as caught:
+        read(text, "sources.gqaa=null")
+    assert str(caught.value) == (
+        "--set sources.gqaa=null: there is no 'sources.gqaa' to remove; did you mean 'gqa'?"
+    )
+    with pytest.raises(SettingsError, match="no 'sources.zzz' to remove; there are coco, gqa$"):
+        read(text, "sources.zzz=null")

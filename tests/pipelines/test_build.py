@@ -177,3 +177,33 @@ def test_the_seal_tells_no_time_host_or_path_and_build_json_does(shop, tmp_path)
         ("gqa", 2, 4),
         ("robots", 2, 0),
     ]
+
+
+def test_one_build_at_a_time_writes_to_a_folder(shop):
+    shop.only("gqa")
+    with store.sole_writer(shop.out):
+        with pytest.raises(BlockingIOError, match=f"another build is writing to {shop.out}; wait"):
+            shop.build()
+        assert list(shop.out.iterdir()) == []
+    assert shop.build() == Seal.read(shop.out)
+
+
+def test_questions_find_coco_s_pictures_wherever_the_config_says_coco_is(shop):
+    (shop.raw / "pictures").mkdir()
+    (shop.raw / "coco").rename(shop.raw / "pictures" / "coco2017")
+    shop.settings["corpora"]["coco"] = {"path": "pictures/coco2017"}
+    assert counts(shop.build()) == LEDGER
+    rows = store.scan(shop.out).filter(pl.col("corpus") == "vqav2", pl.col("status") == "written")
+    locators = rows.collect()["locator"]
+    assert len(locators) == 4
+    assert locators.str.starts_with("file:pictures/coco2017/").all()
+
+
+def test_the_root_may_be_coco_s_own_folder(shop):
+    shop.only("coco")
+    before = counts(shop.build())
+    assert before["coco", "train"][-1] == 1, "an image that no caption names is among them"
+    shop.settings |= {"root": str(shop.raw / "coco"), "corpora": {"coco": {"path": "."}}}
+    assert counts(shop.build()) == before
+    rows = store.scan(shop.out).filter(pl.col("status") == "unannotated").collect()
+    assert rows["locator"].to_list() == ["file:train2017/000000262148.jpg"]

@@ -151,3 +151,11 @@ def test_shards_can_be_counted_by_split_and_a_bare_name_means_its_defaults(tmp_p
         "coco/test": 0,
     }
     assert bits["gqa/train"] == 0
+
+
+def test_a_corpus_that_is_named_alone_has_its_defaults_and_can_be_said_more_of(tmp_path):
+    text = "root: raw\ncorpora:\n  coco:\n  gqa: {}\n"
+    assert load(tmp_path, text).bits["coco/train"] == 0
+    config = load(tmp_path, text, "corpora.coco.bits=3")
+    assert (config.bits["coco/train"], config.bits["gqa/train"]) == (3, 0)
+    assert config.folders("coco").path.name == "coco"

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from manifests.place import order_in_shard, shard_of, split_of
+from manifests.schema import Step
 from pipelines.gate import gate
 from pipelines.table import Row, write_rows
 
@@ -222,3 +223,47 @@ def test_every_row_has_one_fate_and_the_sums_balance(gated):
 def test_no_rows_make_no_plans(tmp_path: Path):
     write_rows(tmp_path / "coco.rows", "coco", [])
     assert gate([tmp_path / "coco.rows"], {"coco/val": 0}, ["coco/val"], tmp_path) == []
+
+
+def test_a_key_in_train_and_in_a_protected_split_is_that_of_the_protected_record(gated):
+    both = (row("coco", 1, "a", key="k"), row("coco", 1, "b", split="val", key="k"))
+    for rows in (both, both[::-1]):
+        _, table = gated(*rows, protect=["coco/val"])
+        assert fates(table) == {
+            ("coco", "a"): ("held back", "image is protected by coco/val"),
+            ("coco", "b"): (None, None),
+        }
+
+
+def plan(*robots):
+    return tuple(Step(text=f"go {n}", robot=r, order=n) for n, r in enumerate(robots))
+
+
+def test_a_record_has_one_plan(gated):
+    _, rows = gated(
+        row("robots", 1, "a", key="k", plan=plan("Drone")),
+        row("robots", 1, "b", key="k", plan=plan("Humanoid")),
+        row("robots", 1, "c", key="k", plan=plan("Drone")),
+    )
+    error = "key k is already that of a record of coco:1 in train"
+    assert fates(rows) == {
+        ("robots", "a"): (None, None),
+        ("robots", "b"): ("quarantined", error),
+        ("robots", "c"): (None, None),
+    }
+
+
+def test_a_team_and_a_choice_of_the_same_task_are_two_records(gated):
+    same: dict[str, Any] = {"group": "a task", "kind": "robot", "prompt": "A task"}
+    same |= {"target": "Drone, Humanoid", "robots": ("Drone", "Humanoid"), "split": None}
+    team = plan("Drone", "Humanoid")
+    _, rows = gated(
+        row("robots", 0, "single", key="robots-single", **same),
+        row("robots", 0, "multi", key="robots-multi", plan=team, **same),
+        row("robots", 0, "again", key="robots-again", plan=team, **same),
+    )
+    assert fates(rows) == {
+        ("robots", "single"): (None, None),
+        ("robots", "multi"): (None, None),
+        ("robots", "again"): ("duplicate", "same as multi"),
+    }

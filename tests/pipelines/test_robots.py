@@ -153,3 +153,19 @@ def test_a_folder_without_either_file_is_refused(shop):
         path.unlink()
     with pytest.raises(CorpusError, match="has none of single_robot_selection.json.* has nothing"):
         shop.rows("robots")
+
+
+def test_an_id_that_both_files_use_names_two_records(shop):
+    task = {"id": "0007", "input": "Task: Look at the roof", "output": "Drone"}
+    step = {"subtask": "Look", "assigned_robot": "Drone", "execution_order": 1}
+    for name, item in (
+        ("single_robot_selection.json", task),
+        ("multi_robot_selection_dataset.json", task | {"subtasks": [step]}),
+    ):
+        shop.edit(shop.robots / name, lambda _, item=item: [item])
+    rows = shop.rows("robots")
+    assert [row.key for row in rows] == ["robots-single-0007", "robots-multi-0007"]
+    assert [row.id for row in rows] == ["single-0007", "multi-0007"]
+    shop.only("robots")
+    (shard,) = shop.build().shards
+    assert (shard.records, shard.turns) == (2, 2)

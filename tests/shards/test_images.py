@@ -4,6 +4,8 @@ import io
 import struct
 import warnings
 import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -215,3 +217,39 @@ def test_a_stored_jpeg_decodes_to_pillows_pixels(monkeypatch, library):
     decode_into(jpeg, other)
     scaled = Image.open(io.BytesIO(jpeg)).resize((24, 16), Image.Resampling.BILINEAR)
     assert np.abs(np.asarray(scaled).astype(int) - other).max() <= 2
+
+
+def _spoilt(kind: str) -> Iterator[bytes]:
+    """A small file of a kind with one to four bytes changed, 300 times over."""
+    right = _file(_two(), kind, **({"exif": _exif(6)} if kind != "GIF" else {}))
+    random = np.random.default_rng(7)
+    for _ in range(300):
+        data = np.frombuffer(right, np.uint8).copy()
+        at = random.integers(0, len(data), random.integers(1, 5))
+        data[at] = random.integers(0, 256, len(at))
+        yield data.tobytes()
+
+
+def _ends(files: Iterable[bytes]) -> Counter[str]:
+    ends = Counter[str]()
+    for data in files:
+        try:
+            stored = Image.open(io.BytesIO(store_image(data, SMALL).jpeg))
+            ends[f"{stored.mode} {stored.size}"] += 1
+        except ImageError:
+            ends["refused"] += 1
+    return ends
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "GIF", "WEBP", "JPEG"])
+def test_whatever_the_bytes_they_are_an_image_or_an_image_error(kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ends = _ends(_spoilt(kind))
+    assert ends.keys() == {"RGB (32, 32)", "refused"}
+    assert ends.total() == 300
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "GIF", "WEBP", "JPEG"])
+def test_damage_is_judged_and_not_warned_of(kind):
+    assert _ends(_spoilt(kind)).total() == 300

@@ -238,3 +238,28 @@ def test_many_shards_do_not_hold_many_files_open(tmp_path, make_record, write_sh
     assert len(list(open_files.iterdir())) - before <= 260
     del source
     assert len(list(open_files.iterdir())) <= before
+
+
+@pytest.mark.parametrize("field", ["offset", "nbytes", "shard", "digest"])
+def test_a_flipped_byte_in_any_field_of_the_index_is_damage_of_the_index(copy, field):
+    source = Dataset(copy).source("coco", "train")
+    right, path = source.record(17), _index(copy)
+    whole = path.read_bytes()
+    kind, begin = (reader.ENTRY.fields or {})[field][:2]
+    for byte in range(begin, begin + kind.itemsize):
+        data = bytearray(whole)
+        data[32 * (1 + 17) + byte] ^= 0xFF
+        path.write_bytes(data)
+        with pytest.raises(DamageError, match="index/coco-train.idx was damaged, not the records"):
+            Dataset(copy).source("coco", "train").record(17)
+        assert Dataset(copy).source("coco", "train").record(17) == right
+        assert path.read_bytes() == whole
+
+
+def test_an_offset_near_2_to_the_64_is_damage_of_the_index(copy):
+    assert Dataset(copy).source("coco", "train").record(0)
+    data = bytearray(_index(copy).read_bytes())
+    data[32:40] = b"\xff" * 8
+    _index(copy).write_bytes(data)
+    with pytest.raises(DamageError, match="was damaged, not the records"):
+        Dataset(copy).source("coco", "train").record(0)

@@ -9,13 +9,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
 
 from manifests import store
 from manifests.schema import MANIFEST
 from manifests.seal import Seal, Shard
 from shards import tar
-from shards.cli import app
 from shards.validate import validate
 
 
@@ -156,27 +154,3 @@ def test_a_damaged_manifest_is_one_problem_and_no_more(copy):
     _edit_manifest(copy)
     (problem,) = validate(copy)
     assert problem.startswith(_shard(copy).manifest)
-
-
-def test_the_command_says_one_line_a_problem_and_exits_with_1(copy):
-    seal = Seal.read(copy)
-    whole = CliRunner().invoke(app, ["validate", str(copy)])
-    assert whole.exit_code == 0
-    records = sum(shard.records for shard in seal.shards)
-    count = f"{copy}: {len(seal.shards)} shards, {records} records, root {seal.root}\n"
-    assert whole.stdout == count
-    _truncate(copy)
-    (copy / _shard(copy, 0).tar).unlink()
-    harmed = CliRunner().invoke(app, ["validate", str(copy)])
-    assert harmed.exit_code == 1
-    problems = list(validate(copy))
-    assert harmed.stdout.splitlines() == problems
-    assert len(problems) >= 2
-    assert harmed.stderr == f"{len(problems)} problem(s) in {copy}\n"
-
-
-def test_the_command_on_no_data_set(tmp_path):
-    result = CliRunner().invoke(app, ["validate", str(tmp_path)])
-    assert result.exit_code == 1
-    (line,) = result.stdout.splitlines()
-    assert line.startswith(f"{tmp_path} is not a sealed data set")

@@ -14,6 +14,9 @@ from pipelines.config import BuildConfig
 from pipelines.config import load as load_config
 from pipelines.engine import Threads
 from pipelines.samples import write_samples
+from train import stage as stages
+from train.distributed import Place
+from train.loop import train
 
 ROOT = Path(__file__).parents[2]
 QUIET = Console(quiet=True)
@@ -90,3 +93,11 @@ def stage_file(tmp_path: Path, encoder: Path):
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def run(stage_file, data: Path, tmp_path: Path) -> Path:
+    """The folder of a run of six steps."""
+    place = Place(0, 1, torch.device("cpu"))
+    train(stages.load(stage_file()), data, tmp_path / "run", place, QUIET)
+    return tmp_path / "run"

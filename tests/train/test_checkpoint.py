@@ -85,3 +85,21 @@ def test_other_data_is_refused(tmp_path: Path, changed: dict, message: str) -> N
 def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a checkpoint"):
         checkpoint.read_state(tmp_path)
+
+
+def test_checkpoints_sort_by_number_and_other_names_are_nobody_s(tmp_path: Path) -> None:
+    for name in ("1000000", "999999", "best", "5-old", "000007"):
+        (tmp_path / f"checkpoint-{name}").mkdir()
+    assert [path.name for path in checkpoint.found(tmp_path)] == [
+        "checkpoint-000007",
+        "checkpoint-999999",
+        "checkpoint-1000000",
+    ]
+    model, optimiser = trained()
+    checkpoint.save(tmp_path, model, optimiser, state(1_000_001))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint-1000000",
+        "checkpoint-1000001",
+        "checkpoint-5-old",
+        "checkpoint-best",
+    ]

@@ -5,25 +5,12 @@ import numpy as np
 import pytest
 import torch
 import typer
-from rich.console import Console
 from typer.testing import CliRunner
 
+from manifests.settings import SettingsError
 from shards.ring import NO_LOSS
-from train import evaluate, report
-from train import stage as stages
+from train import evaluate
 from train.checkpoint import CheckpointError
-from train.distributed import Place
-from train.loop import train
-
-QUIET = Console(quiet=True)
-
-PLACE = Place(0, 1, torch.device("cpu"))
-
-
-@pytest.fixture
-def run(stage_file, data: Path, tmp_path: Path) -> Path:
-    train(stages.load(stage_file()), data, tmp_path / "run", PLACE, QUIET)
-    return tmp_path / "run"
 
 
 def judged(run: Path, data: Path, *more: str):
@@ -79,13 +66,30 @@ def test_another_tokenizer_is_refused(run: Path, data: Path, monkeypatch) -> Non
         evaluate.Judge(run / "checkpoint-000006", data, "val", limit=4)
 
 
-def test_a_report_shows_what_was_measured(run: Path, data: Path) -> None:
-    with pytest.raises(CheckpointError, match="make it with: python -m train.evaluate"):
-        report.report(run, data, "val")
-    assert judged(run, data).exit_code == 0
-    result = msgspec.json.decode((run / "evaluation_val.json").read_bytes())
-    page = report.report(run, data, "val").read_text()
-    assert f"{result['loss']:.3f} vs" in page
-    assert "coco/train" in page and "robot head" in page
-    assert page.count("<img src=") == len(result["examples"])
-    assert "http" not in page.replace("http://www.w3.org", "")  # nothing comes from elsewhere
+def restaged(checkpoint: Path, **changed) -> Path:
+    """The checkpoint as if its stage had said something else."""
+    state = msgspec.json.decode((checkpoint / "state.json").read_bytes())
+    state["stage"] |= changed
+    (checkpoint / "state.json").write_bytes(msgspec.json.encode(state))
+    return checkpoint
+
+
+def test_a_source_whose_prompts_never_fit_is_left_out(run: Path, data: Path) -> None:
+    judge = evaluate.Judge(restaged(run / "checkpoint-000006", max_tokens=9), data, "val", limit=5)
+    result = judge.judge()
+    assert set(judge.chosen) == {"coco", "gqa", "robots", "vqav2"}
+    assert set(result["sources"]) == {"coco"}
+    assert result["loss"] == result["sources"]["coco"]["loss"]
+
+
+def test_no_answer_is_asked_for_half_a_prompt(run: Path, data: Path) -> None:
+    judge = evaluate.Judge(restaged(run / "checkpoint-000006", max_tokens=9), data, "val", limit=5)
+    assert {example["source"] for example in judge.examples()} == {"coco"}
+
+
+def test_what_was_trained_on_is_not_judged(run: Path, data: Path) -> None:
+    trained_on = {"pictures": {"corpus": "coco", "split": "val"}}
+    checkpoint = restaged(run / "checkpoint-000006", sources=trained_on)
+    with pytest.raises(SettingsError, match="checkpoint-000006 was trained on coco/val"):
+        evaluate.Judge(checkpoint, data, "val", limit=4)
+    assert evaluate.Judge(checkpoint, data, "test", limit=4).chosen.keys() == {"robots"}

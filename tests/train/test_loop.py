@@ -10,8 +10,8 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from manifests.settings import SettingsError
+from train import loop, track
 from train import stage as stages
-from train import track
 from train.checkpoint import CheckpointError, found
 from train.distributed import Place
 from train.loop import train
@@ -127,3 +127,58 @@ def test_a_loss_that_is_no_number_stops_the_run(stage_file, data: Path, tmp_path
     stage = stages.load(stage_file(optim={"lr": 1e30, "warmup": 0, "clip": 1e30}))
     with pytest.raises(TrainingError, match="the loss of step 1 is (nan|inf)"):
         train(stage, data, tmp_path / "run", ALONE, QUIET)
+
+
+def test_what_no_objective_reaches_is_not_called_trained(data: Path, tmp_path: Path) -> None:
+    without = "objectives.robots=null"
+    with pytest.raises(SettingsError) as caught:
+        train(stages.load("demo.yaml", [without]), data, tmp_path / "run", ALONE, QUIET)
+    assert str(caught.value) == (
+        "trainable lists fusion, reasoning, robot_head, which language do not reach; "
+        "leave them out with --set trainable=[encoder,projection,language]"
+    )
+    assert not (tmp_path / "run").exists()
+    loop._check(stages.load("demo.yaml", [without, "trainable=[encoder,projection,language]"]))
+
+
+def test_a_second_stage_begins_with_the_first_one_s_weights(
+    stage_file, data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    stage = stages.load(stage_file(steps=3))
+    last = train(stage, data, tmp_path / "first", ALONE, QUIET)
+    begun: dict[str, torch.Tensor] = {}
+
+    def optimiser(model, settings):
+        begun.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return kept(model, settings)
+
+    kept = loop.optim.optimiser
+    monkeypatch.setattr(loop.optim, "optimiser", optimiser)
+    second = stages.load(stage_file(name="second", steps=3, seed=9))
+    train(second, data, tmp_path / "second", ALONE, QUIET, start=last)
+    saved = run_file(tmp_path / "first", 3, "model.safetensors")
+    assert saved and saved.keys() <= begun.keys()
+    assert all(torch.equal(saved[name], begun[name]) for name in saved)
+    after = run_file(tmp_path / "second", 3, "model.safetensors")
+    assert any(not torch.equal(after[name], saved[name]) for name in saved), (
+        "and goes on from there"
+    )
+
+
+def test_weights_that_are_no_numbers_are_never_saved(
+    stage_file, data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    taken = []
+
+    def step(module, *rest):
+        shares = kept(module, *rest)
+        taken.append(shares)
+        if len(taken) == 6:  # the update after the last loss was a number still
+            next(module.model.robot_head.parameters()).data.view(-1)[-1] = float("nan")
+        return shares
+
+    kept = loop._step
+    monkeypatch.setattr(loop, "_step", step)
+    with pytest.raises(TrainingError, match="after step 5, robot_head.* not finite .* not saved"):
+        train(stages.load(stage_file()), data, tmp_path, ALONE, QUIET)
+    assert [path.name for path in found(tmp_path)] == ["checkpoint-000003"]

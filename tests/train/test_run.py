@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from train.distributed import Place
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,3 +43,43 @@ def test_bad_input_is_one_sentence_not_a_stack_trace(tmp_path: Path) -> None:
     assert "nowhere is not a sealed data set" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture
+def program(monkeypatch, tmp_path: Path):
+    """`train/run.py` in this process, with a `train` that only remembers how it was called."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # which its first statement changes
+    from train import run
+
+    called = []
+
+    def train(stage, data: Path, out: Path, place: Place, console, start: Path | None = None):
+        called.append((stage.name, data, out, start))
+        return out / f"checkpoint-{stage.steps:06d}"
+
+    def main(*arguments: str) -> tuple[int, list]:
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        return run.main(), called
+
+    monkeypatch.setattr(run, "train", train)
+    monkeypatch.chdir(tmp_path)
+    return main
+
+
+def test_two_mixtures_are_chained(program, stage_file, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.yaml").write_text(Path(stage_file(name=name)).read_text())
+    code, called = program(
+        "--mixture", "first.yaml", "second.yaml", "--data", "d", "--set", "steps=8"
+    )
+    assert code == 0
+    assert called == [
+        ("first", Path("d"), Path("runs/first"), None),
+        ("second", Path("d"), Path("runs/second"), Path("runs/first/checkpoint-000008")),
+    ]
+
+
+def test_one_folder_is_not_that_of_two_runs(program, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        program("--mixture", "demo.yaml", "demo.yaml", "--out", "run")
+    assert "--out names one run; leave it out for several mixtures" in capsys.readouterr().err

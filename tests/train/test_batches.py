@@ -1,0 +1,46 @@
+"""A slot's buffers become tensors of the documented shapes and types without a copy."""
+
+import numpy as np
+import torch
+
+from shards.ring import Slot
+from train.batches import Batch
+
+SHAPES = {
+    "images": ((2, 3, 8, 8), torch.uint8),
+    "tokens": ((2, 6), torch.int64),
+    "labels": ((2, 6), torch.int64),
+    "thread": ((2, 6), torch.int64),
+    "robots": ((2, 5), torch.float32),
+    "single": ((2,), torch.bool),
+    "plan": ((2, 5, 2), torch.int64),
+    "caption_at": ((2,), torch.int64),
+    "has_image": ((2,), torch.bool),
+    "corpus": ((2,), torch.int64),
+    "record": ((2,), torch.int64),
+    "group": ((2,), torch.int64),
+}
+
+
+def test_shapes_types_and_values_are_the_slot_s() -> None:
+    slot = Slot(2, 6, 8)
+    for array in vars(slot).values():
+        array[...] = np.arange(array.size).reshape(array.shape) % 251
+    batch = Batch.of(slot, torch.device("cpu"))
+    found = {name: tensor for name, tensor in vars(batch).items() if name != "site"}
+    assert {n: (tuple(t.shape), t.dtype) for n, t in found.items()} == SHAPES
+    assert batch.site.dtype == torch.float32 and batch.site.shape == slot.site.shape
+    for name in vars(batch).keys() - {"images"}:
+        assert (vars(batch)[name].numpy() == getattr(slot, name)).all(), name
+    assert batch.images[1, 2, 3, 4] == slot.images[1, 3, 4, 2] == (64 + 3 * 8 + 4) * 3 % 251 + 2
+
+
+def test_on_the_cpu_the_memory_is_shared_and_pictures_are_channels_last() -> None:
+    slot = Slot(2, 6, 8)
+    batch = Batch.of(slot, torch.device("cpu"))
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert not batch.images.is_contiguous()
+    for name, tensor in vars(batch).items():
+        assert tensor.data_ptr() == getattr(slot, name).ctypes.data, name
+    slot.images[0, 1, 2] = (7, 8, 9)
+    assert batch.images[0, :, 1, 2].tolist() == [7, 8, 9]
