@@ -1,6 +1,7 @@
 """Where a site's work is done: a sky or a room behind, and the ground in front."""
 
 import math
+from collections.abc import Callable
 
 from pipelines.robots.look import Look
 
@@ -84,117 +85,168 @@ def draw_room(look: Look) -> None:
 
 def draw_terrain(look: Look) -> None:
     """The ground in perspective: near texture is larger and lower than far texture."""
-    rng, terrain, ground = look.rng, look.terrain, look.ground
     edge = [(i / 12, look.top(i / 12)) for i in range(13)]
     if look.fact("indoor"):
         left, right = look.left, look.right
         edge = [(0, 1), (left, look.top(left)), (right, look.top(right)), (1, 1)]
-    look.poly([(0, 1), *edge, (1, 1)], ground)
-    rough = {"rubble": 70, "rock": 34, "snow": 6, "mud": 5}.get(terrain, 0)
+    look.poly([(0, 1), *edge, (1, 1)], look.ground)
+    _TEXTURES[look.terrain](look)
 
-    def place(reach: float = 1.0) -> tuple[float, float, float]:
-        x, depth = rng.uniform(-0.02, 1.02), rng.random() ** 0.8 * reach
-        top = look.top(x)
-        return x, top + 0.01 + (0.99 - top) * depth, 0.3 + depth  # where, and how large it looks
 
-    if terrain == "floor":
-        for i in range(-10, 20):
-            look.line(
-                0.5 + (i - 4.5) * 0.045,
-                look.top(0.5),
-                0.5 + (i - 4.5) * 0.26,
-                1.0,
-                look.shade(ground, 4, 0.88),
-                0.004,
-            )
-        for i in range(1, 8):
-            y = look.horizon + (1 - look.horizon) * (i / 8) ** 1.8
-            look.line(
-                0,
-                y + look.top(0) - look.horizon,
-                1,
-                y + look.top(1) - look.horizon,
-                look.shade(ground, 4, 0.88),
-                0.004,
-            )
-    elif terrain == "pavement":
-        x = rng.uniform(0.35, 0.65)
+def _place(look: Look, reach: float = 1.0) -> tuple[float, float, float]:
+    """Somewhere on the ground: x, y, and how large a thing looks there."""
+    x, depth = look.rng.uniform(-0.02, 1.02), look.rng.random() ** 0.8 * reach
+    top = look.top(x)
+    return x, top + 0.01 + (0.99 - top) * depth, 0.3 + depth
+
+
+def _boards(look: Look) -> None:
+    """Boards that run together far away, and their ends."""
+    for i in range(-10, 20):
+        look.line(
+            0.5 + (i - 4.5) * 0.045,
+            look.top(0.5),
+            0.5 + (i - 4.5) * 0.26,
+            1.0,
+            look.shade(look.ground, 4, 0.88),
+            0.004,
+        )
+    for i in range(1, 8):
+        y = look.horizon + (1 - look.horizon) * (i / 8) ** 1.8
+        look.line(
+            0,
+            y + look.top(0) - look.horizon,
+            1,
+            y + look.top(1) - look.horizon,
+            look.shade(look.ground, 4, 0.88),
+            0.004,
+        )
+
+
+def _road(look: Look) -> None:
+    """A road with a broken line."""
+    x = look.rng.uniform(0.35, 0.65)
+    look.poly(
+        [(x - 0.03, look.top(x)), (x + 0.03, look.top(x)), (x + 0.5, 1), (x - 0.5, 1)],
+        look.shade((82, 84, 90)),
+    )
+    for i in range(5):
+        y0 = look.top(x) + (1 - look.top(x)) * (i / 5) ** 1.6
+        look.rect(
+            x - 0.004 - 0.003 * i,
+            y0,
+            x + 0.004 + 0.003 * i,
+            y0 + 0.02 + 0.012 * i,
+            (235, 232, 215),
+        )
+
+
+def _blades(look: Look) -> None:
+    """Blades of grass, bent by the wind."""
+    for _ in range(170):
+        x, y, s = _place(look)
+        bend = 0.012 * look.fact("wind_ms") / 8
+        look.line(
+            x,
+            y,
+            x + bend + look.rng.uniform(-0.006, 0.006),
+            y - 0.032 * s,
+            look.shade((70, 135, 45), 30),
+            0.005,
+        )
+
+
+def _ripples(look: Look) -> None:
+    """Ripples in sand."""
+    for _ in range(26):
+        x, y, s = _place(look)
+        n = look.n
+        look.pen.arc(
+            ((x - 0.14 * s) * n, (y - 0.02) * n, (x + 0.14 * s) * n, (y + 0.03 * s) * n),
+            200,
+            340,
+            look.shade(look.ground, 5, 0.84),
+            3,
+        )
+
+
+def _waves(look: Look) -> None:
+    """Light on water."""
+    for _ in range(60):
+        x, y, s = _place(look)
+        look.line(x, y, x + 0.08 * s, y, look.shade((150, 205, 225), 20), 0.006 * s)
+
+
+def _patches(look: Look, colour: tuple[int, int, int]) -> None:
+    """Puddles, or drifts of snow."""
+    for _ in range(14):
+        x, y, s = _place(look)
+        look.oval(x, y, 0.11 * s, 0.022 * s, look.shade(colour, 8))
+
+
+def _stones(look: Look, count: int, tone: tuple[int, int, int], big: float = 0.045) -> None:
+    """Stones up to `big` of the picture's width across, of a tone."""
+    for _ in range(count):
+        x, y, s = _place(look, 0.9)
+        size = big * s * look.rng.uniform(0.4, 1.2)
+        look.stone(x, y, size, look.shade(tone, 26, look.rng.uniform(0.75, 1.15)))
+
+
+def _mud(look: Look) -> None:
+    """Puddles, ruts and a few stones."""
+    _patches(look, (132, 122, 108))
+    for i in range(4):
+        look.line(
+            0.42 + i * 0.05,
+            look.top(0.5) + 0.02,
+            0.1 + i * 0.26,
+            1,
+            look.shade(look.ground, 4, 0.66),
+            0.018,
+        )
+    _stones(look, 5, (80, 62, 45))
+
+
+def _snow(look: Look) -> None:
+    """Drifts, and stones that stick out."""
+    _patches(look, (205, 216, 230))
+    _stones(look, 6, (150, 152, 160))
+
+
+def _rock(look: Look) -> None:
+    """Boulders."""
+    _stones(look, 34, look.ground, 0.075)
+
+
+def _rubble(look: Look) -> None:
+    """Stones, broken slabs and the bars in them."""
+    _stones(look, 70, look.ground)
+    for _ in range(9):
+        x, y, s = _place(look, 0.7)
+        a = look.rng.uniform(-0.8, 0.8)
         look.poly(
-            [(x - 0.03, look.top(x)), (x + 0.03, look.top(x)), (x + 0.5, 1), (x - 0.5, 1)],
-            look.shade((82, 84, 90)),
+            [
+                (x, y),
+                (x + 0.14 * s, y - 0.14 * s * a),
+                (x + 0.16 * s, y - 0.14 * s * a + 0.03),
+                (x + 0.02, y + 0.03),
+            ],
+            look.shade((176, 168, 158), 18),
+            (80, 76, 72),
         )
-        for i in range(5):
-            y0 = look.top(x) + (1 - look.top(x)) * (i / 5) ** 1.6
-            look.rect(
-                x - 0.004 - 0.003 * i,
-                y0,
-                x + 0.004 + 0.003 * i,
-                y0 + 0.02 + 0.012 * i,
-                (235, 232, 215),
-            )
-    elif terrain == "grass":
-        for _ in range(170):
-            x, y, s = place()
-            bend = 0.012 * look.fact("wind_ms") / 8
-            look.line(
-                x,
-                y,
-                x + bend + rng.uniform(-0.006, 0.006),
-                y - 0.032 * s,
-                look.shade((70, 135, 45), 30),
-                0.005,
-            )
-    elif terrain == "sand":
-        for _ in range(26):
-            x, y, s = place()
-            n = look.n
-            look.pen.arc(
-                ((x - 0.14 * s) * n, (y - 0.02) * n, (x + 0.14 * s) * n, (y + 0.03 * s) * n),
-                200,
-                340,
-                look.shade(ground, 5, 0.84),
-                3,
-            )
-    elif terrain == "water":
-        for _ in range(60):
-            x, y, s = place()
-            look.line(x, y, x + 0.08 * s, y, look.shade((150, 205, 225), 20), 0.006 * s)
-    if terrain in ("mud", "snow"):
-        for _ in range(14):
-            x, y, s = place()
-            puddle = (132, 122, 108) if terrain == "mud" else (205, 216, 230)
-            look.oval(x, y, 0.11 * s, 0.022 * s, look.shade(puddle, 8))
-    if terrain == "mud":
-        for i in range(4):  # ruts
-            look.line(
-                0.42 + i * 0.05,
-                look.top(0.5) + 0.02,
-                0.1 + i * 0.26,
-                1,
-                look.shade(ground, 4, 0.66),
-                0.018,
-            )
-    for _ in range(rough):
-        x, y, s = place(0.9)
-        tone = {"snow": (150, 152, 160), "mud": (80, 62, 45)}.get(terrain, ground)
-        big = 0.075 if terrain == "rock" else 0.045
-        look.stone(
-            x, y, big * s * rng.uniform(0.4, 1.2), look.shade(tone, 26, rng.uniform(0.75, 1.15))
+        look.line(
+            x, y, x + look.rng.uniform(-0.1, 0.1), y - 0.08 * s, look.shade((120, 70, 50)), 0.005
         )
-    if terrain == "rubble":
-        for _ in range(9):  # slabs and bars
-            x, y, s = place(0.7)
-            a = rng.uniform(-0.8, 0.8)
-            look.poly(
-                [
-                    (x, y),
-                    (x + 0.14 * s, y - 0.14 * s * a),
-                    (x + 0.16 * s, y - 0.14 * s * a + 0.03),
-                    (x + 0.02, y + 0.03),
-                ],
-                look.shade((176, 168, 158), 18),
-                (80, 76, 72),
-            )
-            look.line(
-                x, y, x + rng.uniform(-0.1, 0.1), y - 0.08 * s, look.shade((120, 70, 50)), 0.005
-            )
+
+
+_TEXTURES: dict[str, Callable[[Look], None]] = {
+    "floor": _boards,
+    "pavement": _road,
+    "grass": _blades,
+    "sand": _ripples,
+    "mud": _mud,
+    "rubble": _rubble,
+    "rock": _rock,
+    "snow": _snow,
+    "water": _waves,
+}
