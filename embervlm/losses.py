@@ -18,7 +18,7 @@ class Loss(NamedTuple):
 
     total: Tensor
     count: Tensor
-    row_totals: Tensor  # [B], unweighted, without gradient: for logs by corpus
+    row_totals: Tensor  # [B], without gradient: for logs by corpus
     row_counts: Tensor  # [B]
 
 
@@ -26,7 +26,6 @@ def next_token(
     hidden: Tensor,
     head_weight: Tensor,
     labels: Tensor,
-    row_weights: Tensor | None = None,
     at_most: int | None = None,
 ) -> Loss:
     """Cross-entropy of each target token from the hidden state before it; counts are of tokens.
@@ -34,8 +33,6 @@ def next_token(
     hidden [B,T,D], head_weight [V,D], labels int64 [B,T], unshifted: labels[b, t] is token t's own
     id if it is a target, else IGNORE; hidden[:, t] predicts labels[:, t + 1]. Only the targets'
     rows are multiplied by the head; the softmax is in fp32.
-
-    `row_weights` [B] multiply both the row's loss and its count in `total` and `count`.
 
     `at_most`: a bound on the number of targets that the caller knows without asking the device
     (it made the labels). With it no shape depends on the data and nothing waits for the device. A
@@ -52,13 +49,12 @@ def next_token(
     scores = (states @ head_weight.T.to(states.dtype)).float()
     each = cross_entropy(scores, after[chosen], ignore_index=IGNORE, reduction="none")  # [targets]
     counts = target.view(len(labels), -1).sum(1).float()
-    weights = torch.ones_like(counts) if row_weights is None else row_weights.float()
-    total = (each * weights[row]).sum()
+    total = each.sum()
     if at_most is not None:
         total = total.masked_fill(target.sum() > at_most, torch.nan)
     return Loss(
         total=total,
-        count=(counts * weights).sum(),
+        count=counts.sum(),
         row_totals=torch.zeros_like(counts).index_add(0, row, each.detach()),
         row_counts=counts,
     )

@@ -73,11 +73,6 @@ class Encoder(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def unfreeze(self) -> None:
-        """Train it again."""
-        self.frozen = False
-        self.requires_grad_(True)
-
     def train(self, mode: bool = True) -> "Encoder":
         """As nn.Module.train, but a frozen encoder stays in eval mode."""
         return super().train(mode and not self.frozen)
