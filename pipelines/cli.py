@@ -34,6 +34,8 @@ def build(
 
             flows.run(str(config), str(out), overrides)
     except RuntimeError as error:  # of Prefect: no server could be reached or started
+        if plain:
+            raise
         typer.echo(f"build failed in Prefect: {error}. Without it: add --plain", err=True)
         raise typer.Exit(1) from None
     except (ValueError, OSError) as error:  # ours carry the place and the mend; the rest, a reason

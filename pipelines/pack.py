@@ -20,7 +20,7 @@ from shards.writer import ShardWriter, Source
 
 
 class Failure(NamedTuple):
-    """Annotations of one image that were not written, and why."""
+    """Why annotations were not written, how many, and the locator of the first."""
 
     error: str
     annotations: int
@@ -54,8 +54,18 @@ def pack(plan: ShardPlan, root: Path, out: Path, policy: ImagePolicy) -> Packed:
     fates = Counter(written=sealed.turns)
     for row in failures:
         fates[row["status"]] += row["turns"] or 1
-    told = tuple(Failure(r["error"], r["turns"], r["locator"]) for r in failures if r["turns"])
-    return Packed(shard=sealed, fates=dict(fates), failures=told)
+    return Packed(shard=sealed, fates=dict(fates), failures=_summary(failures))
+
+
+def _summary(rows: list[dict[str, Any]]) -> tuple[Failure, ...]:
+    """One Failure an error: the rows themselves are in the manifest, and may be millions."""
+    told: dict[str, Failure] = {}
+    for row in rows:
+        if row["turns"]:
+            before = told.get(row["error"], Failure(row["error"], 0, row["locator"]))
+            count = before.annotations + row["turns"]
+            told[row["error"]] = before._replace(annotations=count)
+    return tuple(told.values())
 
 
 def _record(rows: list[dict[str, Any]], root: Path, policy: ImagePolicy) -> tuple[Record, Source]:
