@@ -12,11 +12,13 @@ from threading import Event
 from typing import Any, TypeVar, cast
 
 # Read by Prefect when it is imported: no analytics, time for a slow machine to start a server, and
-# what a build has to say is said by the build, not as the stack traces of every task around it.
+# what a build has to say is said by the build, not as stack traces of the tasks around it, nor of
+# the ephemeral server that is stopped with events in hand (the seal does not need them).
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE

@@ -196,7 +196,7 @@ def main(
         known = {"split": split, "step": judge.state.step, "root": judge.root}
         result = {**known, **judge.judge(), "examples": judge.examples()}
     except (ValueError, OSError, DamageError, SafetensorError) as error:
-        console.print(f"not evaluated: {error}", markup=False, highlight=False)
+        console.print(f"not evaluated: {error}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     path = checkpoint / f"evaluation_{split}.json"
     store.write(path, msgspec.json.format(msgspec.json.encode(result)) + b"\n")

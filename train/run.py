@@ -41,7 +41,9 @@ def main() -> int:
                 if place.leads:
                     console.print(f"stage {stage.name} is done: {last}", highlight=False)
         except EXPECTED as error:
-            console.print(f"training stopped: {error}", markup=False, highlight=False)
+            console.print(
+                f"training stopped: {error}", markup=False, highlight=False, soft_wrap=True
+            )
             return 1
     return 0
 
