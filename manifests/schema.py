@@ -6,7 +6,8 @@ A record is one image and all that is said about it. On disk it is two tar membe
 
 import math
 import re
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import msgspec
 import pyarrow as pa
@@ -39,6 +40,7 @@ SITE_FACTS = (
     "light",  # 0 (dark) to 1 (day)
     "distance_m",
     "people",  # 0 or 1
+    "payload_kg",  # of what is to be carried
 )
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,90}")
@@ -135,9 +137,18 @@ def check(record: Record) -> None:
                 refuse(f"turn {turn.id} has box {turn.box}; expected 0 <= x0 <= x1 <= 1, y alike")
 
 
+def seen_site(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of the site in a record's decoded `meta` that its picture shows: all but those that
+    are evident from the text alone."""
+    told = (meta.get("evidence") or {}).get("facts", {})
+    site = meta.get("site") or {}
+    return {fact: value for fact, value in site.items() if told.get(fact) != "text"}
+
+
 def site_vector(meta: str) -> list[float]:
-    """The site in a record's `meta` as one float for each of SITE_FACTS; NaN where unknown."""
-    site = msgspec.json.decode(meta).get("site") if '"site"' in meta else None
+    """What the picture shows of the site in a record's `meta`, as one float for each of SITE_FACTS;
+    NaN where unknown."""
+    site = seen_site(msgspec.json.decode(meta)) if '"site"' in meta else None
     if not site:
         return [math.nan] * len(SITE_FACTS)
     if (terrain := site.get("terrain")) is not None and terrain not in TERRAINS:
@@ -164,7 +175,7 @@ MANIFEST = pa.schema(
         ("kinds", pa.list_(pa.string())),
         ("licence", pa.string()),
         ("pair", pa.string()),
-        ("evidence", pa.string()),
+        ("evidence", pa.string()),  # what decides: text, picture or both
         ("locator", pa.string()),
         ("source_digest", pa.string()),  # xxh3-128 of the source image's bytes, hex
         ("status", pa.string()),

@@ -17,7 +17,7 @@ from threading import local
 import msgspec
 import numpy as np
 
-from manifests.schema import KINDS, MAX_STEPS, ROBOTS, SITE_FACTS, Split
+from manifests.schema import KINDS, MAX_STEPS, ROBOTS, SITE_FACTS, Kind, Split
 from shards import tar
 from shards.images import decode_into
 from shards.order import Order
@@ -32,12 +32,13 @@ _CAPTION = KINDS.index("caption")
 
 class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One source of a mixture: a corpus (by default of the source's name) and split, its weight,
-    and which turns a sample takes."""
+    which turns a sample takes, and of which kinds (none named: of all)."""
 
     corpus: str | None = None
     split: Split = "train"
     weight: float = 1.0
     turns: Policy = "one"
+    kinds: tuple[Kind, ...] = ()
 
 
 class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,7 +124,7 @@ class Stream:
         for name, spec in sources.items():
             source = dataset.source(spec.corpus or name, spec.split)
             tokens = open_tokens(dataset.folder, source, encoder)
-            samples = Samples(tokens, spec.turns, max_tokens)
+            samples = Samples(tokens, spec.turns, max_tokens, spec.kinds)
             starts, ids = samples.starts(source.starts), [s.id for s in source.shards]
             order = Order(starts, ids, seed=seed, source=name, window=window)
             self._streams.append(_Stream(source, tokens, samples, order))

@@ -97,7 +97,7 @@ class ShardWriter:
                 kinds=sorted({turn.kind for turn in record.turns}),
                 licence=record.licence,
                 pair=meta.get("pair"),
-                evidence=meta.get("evidence"),
+                evidence=(meta.get("evidence") or {}).get("decided"),
                 locator=source.locator,
                 source_digest=source.digest,
                 status="written",

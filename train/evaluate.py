@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from embervlm import EmberVLM, Tokenizer, metrics
 from manifests import store
-from manifests.schema import SPLITS, Split
+from manifests.schema import SPLITS, Kind, Split
 from manifests.settings import SettingsError
 from shards.reader import DamageError, Dataset
 from shards.ring import NO_LOSS, Batching, Slot, SourceSpec, Stream
@@ -64,7 +64,7 @@ class Judge:
             )
         self.stream = Stream(
             dataset,
-            {corpus: SourceSpec(split=split, turns="one") for corpus in there},
+            {corpus: SourceSpec(split=split, kinds=_kinds(stage, corpus)) for corpus in there},
             self.tokenizer,
             seed=0,
             batching=Batching(global_=1, pool=1),
@@ -161,6 +161,12 @@ class Judge:
                 "target": self.tokenizer.decode(target).strip(),
                 "answer": self.tokenizer.decode(answer).strip(),
             }
+
+
+def _kinds(stage: Stage, corpus: str) -> tuple[Kind, ...]:
+    """The kinds of turns that a stage took from a corpus; none named: all."""
+    took = [spec.kinds for name, spec in stage.sources.items() if (spec.corpus or name) == corpus]
+    return () if () in took else tuple(dict.fromkeys(kind for kinds in took for kind in kinds))
 
 
 def _robots(rows: torch.Tensor) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from manifests.schema import KINDS, Kind
 from shards.tokens import RECORDS, TURNS, Tokens
 from shards.turns import Policy, Samples
 
@@ -31,6 +32,23 @@ def test_rotate_takes_one_thread_a_pass_and_every_one_in_turn():
     assert _choices(CAPTIONS, "rotate", 64, 1) == [(0, 2, 3, 2), (1, 3, 4, 3), (2, 4, 5, 4)]
     assert _choices(CAPTIONS, "rotate", 64, 2) == [(0, 0, 1, 0), (1, 3, 4, 3), (2, 5, 6, 5)]
     assert _choices(CAPTIONS, "rotate", 64, 6) == _choices(CAPTIONS, "rotate", 64, 0)
+
+
+@pytest.mark.parametrize("policy", ["one", "whole", "pack", "rotate"])
+def test_only_threads_of_the_wanted_kinds_are_taken(policy: Policy) -> None:
+    tokens = _tokens([[(0, 2, 2), (1, 2, 9)], [(0, 2, 3)], [(0, 2, 9)]])
+    tokens.turns["kind"] = [KINDS.index(k) for k in ("robot", "reasoning", "robot", "reasoning")]
+
+    def taken(*kinds: Kind) -> list[tuple[int, int, int]]:
+        samples = Samples(tokens, policy, 64, kinds)
+        return [samples.choose(n, 0)[:3] for n in range(len(samples))]
+
+    assert taken("robot") == [(0, 0, 1), (1, 2, 3)]
+    assert taken("reasoning") == [(0, 1, 2), (2, 3, 4)]
+    assert taken("caption") == []
+    assert taken("robot", "reasoning") == taken()
+    assert Samples(tokens, policy, 8, ["robot"]).truncated == 0
+    assert Samples(tokens, policy, 8, ["reasoning"]).truncated == 2
 
 
 def test_rotate_takes_every_thread_once_in_as_many_passes():

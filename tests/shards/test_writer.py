@@ -82,9 +82,11 @@ def test_rows_say_where_each_record_is(tmp_path, write_shard):
 
 
 def test_pair_and_evidence_come_from_meta(tmp_path, write_shard):
-    shard = write_shard(tmp_path, [_tiny("a", meta='{"evidence":"site","pair":"p1"}')])
+    shard = write_shard(
+        tmp_path, [_tiny("a", meta='{"evidence":{"decided":"both"},"pair":"p1","site":{}}')]
+    )
     (row,) = pq.read_table(tmp_path / shard.manifest).to_pylist()
-    assert (row["pair"], row["evidence"]) == ("p1", "site")
+    assert (row["pair"], row["evidence"]) == ("p1", "both")
 
 
 def test_failures_are_rows_after_the_written_ones(tmp_path, write_shard):
