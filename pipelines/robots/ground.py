@@ -1,252 +1,218 @@
-"""Where a site's work is done: a sky or a room behind, and the ground in front."""
+"""The ground of a site in perspective: near texture is larger and lower than far texture."""
 
 import math
 from collections.abc import Callable
 
-from pipelines.robots.look import Look
+from pipelines.robots.look import Look, Point, Rgb, mix
+
+_GROUND: dict[str, tuple[Rgb, ...]] = {
+    "floor": ((190, 176, 158), (164, 170, 176), (172, 138, 104), (196, 192, 180)),
+    "pavement": ((104, 106, 112), (122, 120, 118), (92, 96, 104)),
+    "grass": ((88, 146, 58), (112, 152, 62), (70, 130, 66)),
+    "sand": ((226, 196, 132), (232, 206, 152), (216, 178, 116)),
+    "mud": ((96, 68, 42), (84, 62, 44), (108, 76, 44)),
+    "rubble": ((128, 118, 108), (138, 122, 108), (120, 116, 114)),
+    "rock": ((98, 98, 104), (110, 102, 96), (92, 98, 104)),
+    "snow": ((224, 232, 244), (216, 228, 244)),
+    "water": ((48, 120, 158), (58, 128, 140), (66, 116, 172)),
+}
 
 
-def draw_sky(look: Look) -> None:
-    """Sky by rain and light, clouds by wind, and what lies beyond the ground."""
-    rng, wet, light = look.rng, look.fact("rain"), look.fact("light", 0.9)
-    blue, grey = (125, 185, 238), (150, 156, 165)
-    mix = min(1.0, wet * 1.2)
-    r, g, b = (int(p * (1 - mix) + q * mix) for p, q in zip(blue, grey, strict=True))
-    base = look.shade((r, g, b), 22)
-    for i in range(12):
-        lift = int(i * 3.5)
-        look.rect(
-            0, i / 12 * 0.95, 1, 1, (min(255, base[0] + lift), min(255, base[1] + lift), base[2])
-        )
-    if light < 0.35:
-        look.oval(rng.uniform(0.1, 0.9), rng.uniform(0.06, 0.15), 0.03, 0.03, (250, 250, 230))
-    elif wet < 0.2:
-        look.oval(rng.uniform(0.1, 0.9), rng.uniform(0.06, 0.16), 0.045, 0.045, (255, 240, 150))
-    stretch = 1 + look.fact("wind_ms") / 8
-    for _ in range(rng.randint(2, 4) + int(4 * wet)):
-        x, y = rng.random(), rng.uniform(0.04, 0.26)
-        white = look.shade((244, 246, 250), 6, 1 - 0.3 * wet)
-        for _ in range(3):
-            look.oval(x + rng.uniform(-0.07, 0.07) * stretch, y + rng.uniform(-0.015, 0.015),
-                      0.06 * stretch, 0.022, white)  # fmt: skip
-    far = look.shade((120, 150, 150) if look.terrain != "sand" else (215, 185, 140))
-    if look.terrain in ("rock", "snow", "grass", "sand", "mud"):
-        peak = {"rock": 0.26, "snow": 0.28}.get(look.terrain, 0.07)
-        tops = [(i / 6, look.horizon - rng.uniform(0.02, peak)) for i in range(7)]
-        look.poly([(0, 1), *tops, (1, 1)], far)
-    elif look.terrain in ("pavement", "rubble"):
-        for i in range(7):
-            x, broken = i / 7, look.terrain == "rubble"
-            y = look.horizon - rng.uniform(0.05, 0.2)
-            lean = rng.uniform(-0.07, 0.07) * broken
-            wall = look.shade((150, 150, 160), 18)
-            look.poly(
-                [
-                    (x, 1),
-                    (x + lean, y),
-                    (x + 0.11 + lean, y + rng.uniform(0, 0.1) * broken),
-                    (x + 0.12, 1),
-                ],
-                wall,
-            )
+def draw_ground(look: Look) -> None:
+    """The ground of the site's terrain, or the surface of a lake."""
+    look.layer("ground")
+    terrain = look.terrain or "pavement"
+    base = look.shade(look.rng.choice(_GROUND[terrain]), 10)
+    look.poly(outline(look), base)
+    _TEXTURES[terrain](look, base)
 
 
-def draw_room(look: Look) -> None:
-    """Back and side walls; a low ceiling comes down into view, a high one leaves beams."""
-    rng, n_high = look.rng, look.fact("ceiling_m", 3.0)
-    high = min(1.0, max(0.0, math.log(max(n_high, 1.2) / 1.2) / math.log(12)))
-    wall = look.shade(
-        rng.choice(((214, 208, 196), (196, 208, 214), (216, 214, 186), (205, 196, 208))), 12
-    )
-    look.rect(0, 0, 1, 1, wall)
-    roof = 0.36 - 0.3 * high
-    left, right = look.left, look.right
-    look.poly([(0, 0), (1, 0), (right, roof), (left, roof)], look.shade((238, 238, 235), 6))
-    look.poly([(0, 0), (left, roof), (left, look.horizon), (0, 1)], look.shade(wall, 4, 0.86))
-    look.poly([(1, 0), (right, roof), (right, look.horizon), (1, 1)], look.shade(wall, 4, 0.8))
-    lamp = (255, 252, 215) if look.fact("light", 0.9) > 0.3 else (120, 120, 115)
-    for i in range(3):
-        x = 0.3 + 0.2 * i
-        look.poly(
-            [
-                (x - 0.04, roof * 0.5),
-                (x + 0.04, roof * 0.5),
-                (x + 0.03, roof * 0.72),
-                (x - 0.03, roof * 0.72),
-            ],
-            lamp,
-        )
-    if n_high >= 6:
-        for i in range(6):
-            x = left + (right - left) * i / 5
-            look.line(x, roof, x, look.horizon, look.shade(wall, 4, 0.72), 0.008)
-        look.line(left, roof + 0.06, right, roof + 0.06, look.shade((90, 95, 105)), 0.014)
-
-
-def draw_terrain(look: Look) -> None:
-    """The ground in perspective: near texture is larger and lower than far texture."""
-    edge = [(i / 12, look.top(i / 12)) for i in range(13)]
-    if look.fact("indoor"):
+def outline(look: Look) -> list[Point]:
+    """The corners of the ground; indoors it ends at the walls."""
+    edge = [(x, look.top(x)) for x in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    if look.indoor:
         left, right = look.left, look.right
-        edge = [(0, 1), (left, look.top(left)), (right, look.top(right)), (1, 1)]
-    look.poly([(0, 1), *edge, (1, 1)], look.ground)
-    _TEXTURES[look.terrain](look)
+        edge = [
+            (0, max(look.top(0), 0.97 + (look.top(left) - look.horizon))),
+            (left, look.top(left)),
+            (right, look.top(right)),
+            (1, max(look.top(1), 0.97 + (look.top(right) - look.horizon))),
+        ]
+    return [(0, 1), *edge, (1, 1)]
 
 
-def _place(look: Look, reach: float = 1.0) -> tuple[float, float, float]:
-    """Somewhere on the ground: x, y, and how large a thing looks there."""
-    x, depth = look.rng.uniform(-0.02, 1.02), look.rng.random() ** 0.8 * reach
-    top = look.top(x)
-    return x, top + 0.01 + (0.99 - top) * depth, 0.3 + depth
+def _rays(look: Look, colour: Rgb, step: float, width: float) -> None:
+    """Lines that run together far away."""
+    for i in range(-6, 7):
+        near, far = 0.5 + i * step, 0.5 + i * step * 0.24
+        look.line(far, look.top(far), near, look.top(near) + 0.55, colour, width)
 
 
-def _boards(look: Look) -> None:
-    """Boards that run together far away, and their ends."""
-    for i in range(-10, 20):
-        look.line(
-            0.5 + (i - 4.5) * 0.045,
-            look.top(0.5),
-            0.5 + (i - 4.5) * 0.26,
-            1.0,
-            look.shade(look.ground, 4, 0.88),
-            0.004,
-        )
-    for i in range(1, 8):
-        y = look.horizon + (1 - look.horizon) * (i / 8) ** 1.8
-        look.line(
-            0,
-            y + look.top(0) - look.horizon,
-            1,
-            y + look.top(1) - look.horizon,
-            look.shade(look.ground, 4, 0.88),
-            0.004,
-        )
+def _rungs(look: Look, colour: Rgb, count: int, width: float) -> None:
+    """Lines across, closer together far away."""
+    for i in range(1, count):
+        v = 0.62 * (i / count) ** 1.8
+        look.line(0, look.top(0) + v, 1, look.top(1) + v, colour, width)
 
 
-def _road(look: Look) -> None:
-    """A road with a broken line."""
-    x = look.rng.uniform(0.35, 0.65)
-    look.poly(
-        [(x - 0.03, look.top(x)), (x + 0.03, look.top(x)), (x + 0.5, 1), (x - 0.5, 1)],
-        look.shade((82, 84, 90)),
-    )
+def _floor(look: Look, base: Rgb) -> None:
+    """Boards, tiles or a chequered floor."""
+    style, dark = look.rng.choice(("boards", "tiles", "checks")), look.shade(base, 4, 0.8)
+    if style == "checks":
+        dark = look.shade(base, 6, 0.66)
+        for row in range(6):
+            a, b = 0.62 * (row / 6) ** 1.8, 0.62 * ((row + 1) / 6) ** 1.8
+            for i in range(-5 + row % 2, 6, 2):
+                xs = [0.5 + (i + d) * 0.26 * (0.24 + 1.25 * v) for v, d in
+                      ((a, 0), (a, 1), (b, 1), (b, 0))]  # fmt: skip
+                look.poly(
+                    [(x, look.top(x) + v) for x, v in zip(xs, (a, a, b, b), strict=True)], dark
+                )
+        return
+    _rays(look, dark, 0.13 if style == "boards" else 0.26, 0.006)
+    _rungs(look, dark, 5 if style == "boards" else 9, 0.005)
+
+
+def _pavement(look: Look, base: Rgb) -> None:
+    """A road with a broken line and kerbs, or slabs."""
+    for x, y, s in look.spots(60):
+        look.rect(x, y, x + 0.012 * s, y + 0.005 * s, look.shade(base, 14))
+    if look.rng.random() < 0.4:
+        dark = look.shade(base, 4, 0.7)
+        _rays(look, dark, 0.22, 0.006)
+        _rungs(look, dark, 8, 0.006)
+        return
+    c, white = look.at(look.between(0.4, 0.6)), (236, 234, 222)
+    for side in (-1, 1):
+        xs = (c + side * 0.16, c + side * 0.2, c + side * 0.75, c + side * 0.62)
+        vs = (0, 0, 0.55, 0.55)
+        look.poly([(x, look.top(x) + v) for x, v in zip(xs, vs, strict=True)],
+                  look.shade((176, 174, 168), 8))  # fmt: skip
+    for i in range(6):
+        v, d = 0.55 * (i / 6) ** 1.7, 0.02 + 0.014 * i
+        w = 0.003 + 0.0035 * i
+        y = look.top(c) + v
+        look.poly([(c - w, y), (c + w, y), (c + w * 1.4, y + d), (c - w * 1.4, y + d)], white)
+
+
+def _grass(look: Look, base: Rgb) -> None:
+    """Blades, bent by the wind, and a few flowers."""
+    tones = [look.shade(base, 6, k) for k in (0.62, 0.74, 0.86, 1.14, 1.28)]
+    bend = 0.016 * min(2.0, look.fact("wind_ms") / 8)
+    for x, y, s in look.spots(40):
+        look.oval(x, y, 0.09 * s, 0.014 * s, look.rng.choice(tones[2:4]))
+    for x, y, s in look.spots(170):
+        tip = x + (bend + 0.016 * look.rng.random() - 0.008) * s
+        look.line(x, y + 0.02 * s, tip, y - 0.03 * s, look.rng.choice(tones), 0.006)
+    petal = look.rng.choice(((250, 240, 120), (240, 240, 250), (225, 120, 160)))
+    for x, y, s in look.spots(int(look.rng.random() * 12)):
+        look.oval(x, y, 0.006 * s, 0.005 * s, petal)
+
+
+def _sand(look: Look, base: Rgb) -> None:
+    """Dunes with a lit and a shaded side, and ripples."""
+    n = look.n
     for i in range(5):
-        y0 = look.top(x) + (1 - look.top(x)) * (i / 5) ** 1.6
-        look.rect(
-            x - 0.004 - 0.003 * i,
-            y0,
-            x + 0.004 + 0.003 * i,
-            y0 + 0.02 + 0.012 * i,
-            (235, 232, 215),
-        )
+        v, swell, phase = 0.012 + 0.055 * i**1.35, 0.022 + 0.014 * i, look.between(0, 6.3)
+        pace = look.between(5, 8) * (1 - 0.12 * i)
+        crest = [(x / 12, look.top(x / 12) + v - swell * abs(math.sin(phase + pace * x / 12)))
+                 for x in range(13)]  # fmt: skip
+        look.poly([(0, 1), *crest, (1, 1)], look.shade(base, 3, 0.88 if i % 2 else 1.06))
+    dark = look.shade(base, 4, 0.82)
+    for x, y, s in look.spots(60):
+        look.pen.arc(((x - 0.1 * s) * n, (y - 0.02) * n, (x + 0.1 * s) * n, (y + 0.03 * s) * n),
+                     200, 340, dark, max(2, round(0.005 * s * n)))  # fmt: skip
 
 
-def _blades(look: Look) -> None:
-    """Blades of grass, bent by the wind."""
-    for _ in range(170):
-        x, y, s = _place(look)
-        bend = 0.012 * look.fact("wind_ms") / 8
-        look.line(
-            x,
-            y,
-            x + bend + look.rng.uniform(-0.006, 0.006),
-            y - 0.032 * s,
-            look.shade((70, 135, 45), 30),
-            0.005,
-        )
+def _mud(look: Look, base: Rgb) -> None:
+    """Deep ruts, clods and puddles that mirror a grey sky."""
+    dark, wet = look.shade(base, 4, 0.58), look.shade((126, 130, 136), 10)
+    for x, y, s in look.spots(34):
+        tone = look.shade(base, 14, 0.86)
+        look.oval(x, y, 0.1 * s, 0.022 * s, tone)
+    c = look.at(look.between(0.35, 0.65))
+    for k in (-2, -1, 1, 2):
+        bend, points = look.between(-0.03, 0.03), []
+        for i in range(6):
+            t = i / 5
+            x = c + k * (0.03 + 0.14 * t) + bend * (1 - t) * i % 0.07
+            points.append((x, look.top(x) + 0.56 * t**1.4))
+        look.path(points, dark, 0.026)
+        look.path([(x + 0.012, y - 0.006) for x, y in points], look.shade(base, 4, 1.22), 0.006)
+    for x, y, s in look.spots(11):
+        look.oval(x, y, 0.12 * s, 0.03 * s, dark)
+        look.oval(x, y + 0.004 * s, 0.105 * s, 0.023 * s, wet)
+        look.oval(x - 0.03 * s, y, 0.03 * s, 0.006 * s, look.shade(wet, 4, 1.25))
 
 
-def _ripples(look: Look) -> None:
-    """Ripples in sand."""
-    for _ in range(26):
-        x, y, s = _place(look)
-        n = look.n
-        look.pen.arc(
-            ((x - 0.14 * s) * n, (y - 0.02) * n, (x + 0.14 * s) * n, (y + 0.03 * s) * n),
-            200,
-            340,
-            look.shade(look.ground, 5, 0.84),
-            3,
-        )
+def _rubble(look: Look, base: Rgb) -> None:
+    """Broken masonry over the whole way: slabs, bricks, stones and the bars in them."""
+    rng = look.rng
+    for i in range(6):  # heaps against the far side
+        x, w = look.at((i + rng.random()) / 6), look.between(0.07, 0.16)
+        y, h = look.top(x) + 0.035, look.between(0.05, 0.11)
+        ring = [(x + w * (k / 4 - 1), y - h * (1 - abs(k / 4 - 1)) * look.between(0.7, 1.2))
+                for k in range(9)]  # fmt: skip
+        look.poly(ring, look.shade(base, 12, 0.85))
+    brick, grey = rng.choice(((164, 92, 70), (176, 120, 88))), look.shade((172, 168, 160), 12)
+    for i, (x, y, s) in enumerate(look.spots(100)):
+        if i % 8 == 0:
+            a, w = look.between(-0.5, 0.5), 0.17 * s
+            x1, y1, t = x + w, y - w * a - 0.05 * s, 0.035 * s
+            tone = look.shade(grey, 16)
+            look.poly([(x, y), (x1, y1), (x1 + t, y1 + t), (x + t, y + t)], tone)
+            look.poly([(x + t, y + t), (x1 + t, y1 + t), (x1 + t, y1 + 2.2 * t),
+                       (x + t, y + 2.4 * t)], look.shade(tone, 4, 0.5))  # fmt: skip
+            for k in range(3):
+                look.line(x1, y1 + k * 0.4 * t, x1 + 0.07 * s, y1 - look.between(0, 0.08) * s,
+                          (104, 58, 40), 0.006)  # fmt: skip
+        elif i % 3 == 0:
+            a, w = look.between(-0.03, 0.03) * s, 0.05 * s
+            tone = look.shade(brick, 22)
+            look.poly([(x - w, y + a), (x + w, y - a), (x + w, y - a + w * 0.7),
+                       (x - w, y + a + w * 0.7)], tone, (70, 50, 44))  # fmt: skip
+        else:
+            look.stone(x, y, 0.055 * s * look.between(0.5, 1.2), look.shade(base, 26, 1.05))
 
 
-def _waves(look: Look) -> None:
-    """Light on water."""
-    for _ in range(60):
-        x, y, s = _place(look)
-        look.line(x, y, x + 0.08 * s, y, look.shade((150, 205, 225), 20), 0.006 * s)
+def _rock(look: Look, base: Rgb) -> None:
+    """Boulders, small far away, large near."""
+    for x, y, s in look.spots(54):
+        tone = look.shade(base, 22, look.between(0.95, 1.35))
+        look.stone(x, y, 0.115 * s * look.between(0.5, 1.1), tone)
 
 
-def _patches(look: Look, colour: tuple[int, int, int]) -> None:
-    """Puddles, or drifts of snow."""
-    for _ in range(14):
-        x, y, s = _place(look)
-        look.oval(x, y, 0.11 * s, 0.022 * s, look.shade(colour, 8))
+def _snow(look: Look, base: Rgb) -> None:
+    """Drifts with blue shadows, and a few dark tips that stick out."""
+    shadow = look.shade((158, 182, 220), 8)
+    for x, y, s in look.spots(26):
+        w, h = 0.16 * s * look.between(0.6, 1.2), 0.034 * s
+        look.oval(x + 0.02 * s, y + 0.014 * s, w, h, shadow)
+        look.oval(x, y, w, h, look.shade(base, 4, 1.08))
+    for x, y, s in look.spots(9):
+        look.line(x, y, x + look.between(-0.02, 0.02), y - 0.04 * s, (104, 90, 76), 0.006)
 
 
-def _stones(look: Look, count: int, tone: tuple[int, int, int], big: float = 0.045) -> None:
-    """Stones up to `big` of the picture's width across, of a tone."""
-    for _ in range(count):
-        x, y, s = _place(look, 0.9)
-        size = big * s * look.rng.uniform(0.4, 1.2)
-        look.stone(x, y, size, look.shade(tone, 26, look.rng.uniform(0.75, 1.15)))
+def _water(look: Look, base: Rgb) -> None:
+    """The wide surface of a lake, and the near bank one stands on."""
+    light, dark = mix(base, (230, 244, 250), 0.5), mix(base, (10, 40, 70), 0.35)
+    for x, y, s in look.spots(110):
+        w = 0.07 * s
+        look.line(x - w, y, x + w, y, light if look.rng.random() < 0.5 else dark, 0.008 * s)
+    plank = look.shade(look.rng.choice(((150, 122, 92), (140, 136, 130), (166, 150, 120))), 8)
+    edge = [(i / 8, 0.915 + 0.012 * look.rng.random()) for i in range(9)]
+    look.poly([(0, 1), *[(x, y - 0.014) for x, y in edge], (1, 1)], light)
+    look.poly([(0, 1), *edge, (1, 1)], plank)
 
 
-def _mud(look: Look) -> None:
-    """Puddles, ruts and a few stones."""
-    _patches(look, (132, 122, 108))
-    for i in range(4):
-        look.line(
-            0.42 + i * 0.05,
-            look.top(0.5) + 0.02,
-            0.1 + i * 0.26,
-            1,
-            look.shade(look.ground, 4, 0.66),
-            0.018,
-        )
-    _stones(look, 5, (80, 62, 45))
-
-
-def _snow(look: Look) -> None:
-    """Drifts, and stones that stick out."""
-    _patches(look, (205, 216, 230))
-    _stones(look, 6, (150, 152, 160))
-
-
-def _rock(look: Look) -> None:
-    """Boulders."""
-    _stones(look, 34, look.ground, 0.075)
-
-
-def _rubble(look: Look) -> None:
-    """Stones, broken slabs and the bars in them."""
-    _stones(look, 70, look.ground)
-    for _ in range(9):
-        x, y, s = _place(look, 0.7)
-        a = look.rng.uniform(-0.8, 0.8)
-        look.poly(
-            [
-                (x, y),
-                (x + 0.14 * s, y - 0.14 * s * a),
-                (x + 0.16 * s, y - 0.14 * s * a + 0.03),
-                (x + 0.02, y + 0.03),
-            ],
-            look.shade((176, 168, 158), 18),
-            (80, 76, 72),
-        )
-        look.line(
-            x, y, x + look.rng.uniform(-0.1, 0.1), y - 0.08 * s, look.shade((120, 70, 50)), 0.005
-        )
-
-
-_TEXTURES: dict[str, Callable[[Look], None]] = {
-    "floor": _boards,
-    "pavement": _road,
-    "grass": _blades,
-    "sand": _ripples,
+_TEXTURES: dict[str, Callable[[Look, Rgb], None]] = {
+    "floor": _floor,
+    "pavement": _pavement,
+    "grass": _grass,
+    "sand": _sand,
     "mud": _mud,
     "rubble": _rubble,
     "rock": _rock,
     "snow": _snow,
-    "water": _waves,
+    "water": _water,
 }
