@@ -2,4 +2,5 @@
 
 from pipelines.cli import app
 
-app(prog_name="python -m pipelines")
+if __name__ == "__main__":  # helpers that draw scenes are spawned, and import this file
+    app(prog_name="python -m pipelines")

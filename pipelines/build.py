@@ -1,8 +1,9 @@
-"""Raw corpora -> a sealed data set: survey -> tabulate -> gate -> pack -> seal.
+"""Raw corpora -> a sealed data set: survey -> tabulate -> gate -> scenes -> pack -> seal.
 
-Five plain functions on specs (names and paths, never rows), walked once, by `build`; an Engine says
-how each node is run: on this process's threads, or as Prefect tasks (`flows.py`). One build at a
-time writes to a folder.
+Robot-selection tasks are checked, split, put in other words and reasoned between tabulate and gate
+(`augment.py`). Plain functions on specs (names and paths, never rows), walked once, by `build`; an
+Engine says how each node is run: on this process's threads, or as Prefect tasks (`flows.py`). One
+build at a time writes to a folder.
 """
 
 import platform
@@ -23,12 +24,13 @@ from rich.console import Console
 from manifests import store
 from manifests.schema import SCHEMA_VERSION, Split
 from manifests.seal import FORMAT, Count, Seal, SealError, merkle_root
-from pipelines import corpora, pack
+from pipelines import augment, corpora, pack
 from pipelines.config import BuildConfig
 from pipelines.corpora import CorpusError
 from pipelines.engine import Engine, Walk
 from pipelines.gate import ShardPlan, gate
 from pipelines.pack import Failure, Packed
+from pipelines.scenes import draw_scenes, helpers
 from pipelines.table import write_rows
 from shards.images import codecs
 
@@ -94,8 +96,16 @@ def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> 
     try:
         found = each("survey", partial(survey, config=config), names, names)
         tables = each("tabulate", partial(tabulate, config=config, work=work), names, names)
+        if augment.CORPUS in names:
+            at = names.index(augment.CORPUS)
+            for node, function in augment.nodes(config.paraphrases).items():
+                step = partial(augmented, node=node, function=function, work=work)
+                tables[at : at + 1] = each(node, step, [tables[at]], [augment.CORPUS])
         (plans,) = each("gate", partial(place, config=config, work=work), [tables], ["all"])
         shards = [plan.name for plan in plans]
+        with helpers(config.workers) as pool:
+            drawn = partial(draw_scenes, folder=work, pool=pool)
+            plans = each("scenes", drawn, plans, shards)
         packed = each("pack", partial(pack_one, config=config, out=out), plans, shards)
         results = list(zip(plans, packed, strict=True))
         (sealed,) = each("seal", partial(seal, config=config, out=out), [results], ["all"])
@@ -119,6 +129,13 @@ def tabulate(corpus: str, config: BuildConfig, work: Path) -> Table:
     there = corpora.load(corpus).survey(config.folders(corpus))
     path = work / f"{corpus}.rows"
     return Table(corpus=corpus, path=str(path), read=write_rows(path, corpus, there.rows()))
+
+
+def augmented(table: Table, node: str, function: augment.Node, work: Path) -> Table:
+    """The robots' table after one more node."""
+    path = work / f"{table.corpus}-{node}.rows"
+    read = augment.apply(function, Path(table.path), path)
+    return Table(corpus=table.corpus, path=str(path), read=read)
 
 
 def place(tables: list[Table], config: BuildConfig, work: Path) -> list[ShardPlan]:

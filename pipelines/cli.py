@@ -9,6 +9,8 @@ from rich.table import Table
 
 from manifests.seal import Seal
 from pipelines import config as configs
+from pipelines.robots.choose import MULTI, SINGLE
+from pipelines.sheet import Show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Turn raw corpora into shards.")
 
@@ -57,6 +59,55 @@ def samples(
 
     counts = write_samples(out, images=images, seed=seed)
     typer.echo(f"{out}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+
+
+@app.command()
+def scenarios(
+    seed: Annotated[
+        int | None, typer.Option(help="Write a set; another seed, another set.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The set's folder.")] = Path("robot-selection-dataset"),
+    single: Annotated[int, typer.Option(help="Tasks for one robot.")] = SINGLE,
+    multi: Annotated[int, typer.Option(help="Tasks for a team.")] = MULTI,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Measure what words or picture give.")
+    ] = False,
+) -> None:
+    """Write the robot-selection set and its card, or audit the one that is there."""
+    from pipelines import card
+
+    console = Console(stderr=True)
+    if seed is None and not audit:
+        raise typer.BadParameter("say --seed N to write a set, --audit to audit one, or both")
+    try:
+        if seed is not None:
+            counts = card.write_set(out, seed, single, multi, console)
+            typer.echo(f"{out}: {counts['single']:,} single and {counts['multi']:,} multi")
+        failed = card.write_card(out, audit=audit, console=console)
+    except (ValueError, OSError) as error:
+        typer.echo(f"scenarios failed: {error}", err=True)
+        raise typer.Exit(1) from None
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def scenes(
+    sheet: Annotated[Path, typer.Option(help="Where the contact sheet goes, a PNG.")],
+    data: Annotated[Path, typer.Option(help="The set's folder.")] = Path("robot-selection-dataset"),
+    show: Annotated[Show, typer.Option(help="Single tasks, teams, or whole pairs.")] = "single",
+    count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 30,
+    seed: Annotated[int, typer.Option(help="Another seed, other records.")] = 1,
+) -> None:
+    """Draw a contact sheet: scenes with their tasks and answers below them."""
+    from pipelines.sheet import contact_sheet
+
+    try:
+        picture = contact_sheet(data, show, count, seed)
+    except (ValueError, OSError) as error:
+        typer.echo(f"scenes failed: {error}", err=True)
+        raise typer.Exit(1) from None
+    picture.save(sheet)
+    typer.echo(f"{sheet}: {picture.width} x {picture.height}")
 
 
 def _ledger(seal: Seal) -> Table:

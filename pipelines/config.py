@@ -36,13 +36,15 @@ class CorpusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A build. `protect` lists corpus/split patterns whose images no corpus trains on.
 
-    `workers` (shards packed at a time) and `root` change nothing that is written.
+    `paraphrases` is how many times each robot-selection task of train is put in other words
+    besides. `workers` (shards packed at a time) and `root` change nothing that is written.
     """
 
     root: str
     corpora: dict[str, CorpusConfig | None]  # `coco:` alone means its defaults
     image: ImagePolicy = ImagePolicy()
     protect: tuple[str, ...] = ()
+    paraphrases: Annotated[int, msgspec.Meta(ge=0, le=8)] = 2
     workers: Annotated[int, msgspec.Meta(ge=1)] = 2
 
     def corpus(self, name: str) -> CorpusConfig:
@@ -74,6 +76,7 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         decides = {
             "bits": self.bits,
             "image": self.image,
+            "paraphrases": self.paraphrases,
             "protect": sorted(self.protect),
         }
         return hashlib.sha256(canonical_json(decides).encode()).hexdigest()

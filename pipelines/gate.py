@@ -22,13 +22,14 @@ _RECORD = ("group", "split", "locator", "robots", "plan", "meta")
 
 
 class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One shard to be packed: its place and the Parquet file of its rows."""
+    """One shard to be packed: its place, the Parquet file of its rows, and that of its scenes."""
 
     corpus: str
     split: Split
     id: str
     rows: str
     annotations: int
+    scenes: str | None = None
 
     @property
     def name(self) -> str:

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from manifests.schema import Record, Step, Turn
 from manifests.seal import Shard
 from pipelines.gate import ShardPlan
-from pipelines.robots.scene import scene_jpeg
 from shards import writer
 from shards.images import ImageError, ImagePolicy, store_image
 from shards.writer import ShardWriter, Source
@@ -41,13 +40,16 @@ def pack(plan: ShardPlan, root: Path, out: Path, policy: ImagePolicy) -> Packed:
     Raises OSError when `out` cannot be written; an image that cannot be read is quarantined.
     """
     rows = pq.read_table(plan.rows).to_pylist()
+    scenes = pq.read_table(plan.scenes).to_pydict() if plan.scenes else {"key": [], "jpeg": []}
+    drawn = dict(zip(scenes["key"], scenes["jpeg"], strict=True))
     failures = list(_failures(rows))
     with ShardWriter(out, plan.corpus, plan.split, plan.id) as shard:
         usable = (row for row in rows if row["status"] is None)
         for _, said in groupby(usable, key=itemgetter("key")):
             turns = list(said)
             try:
-                shard.add(*_record(turns, root, policy))
+                data = drawn.get(turns[0]["key"]) or _read(turns[0], root)
+                shard.add(*_record(turns, data, policy))
             except ImageError as error:
                 failures.append(_failure(turns, "quarantined", str(error)))
         sealed = shard.close(failures)
@@ -68,9 +70,8 @@ def _summary(rows: list[dict[str, Any]]) -> tuple[Failure, ...]:
     return tuple(told.values())
 
 
-def _record(rows: list[dict[str, Any]], root: Path, policy: ImagePolicy) -> tuple[Record, Source]:
+def _record(rows: list[dict[str, Any]], data: bytes, policy: ImagePolicy) -> tuple[Record, Source]:
     first = rows[0]
-    data = _read(first, root)
     stored = store_image(data, policy)
     record = Record(
         key=first["key"],
@@ -109,9 +110,7 @@ def _turn(row: dict[str, Any]) -> Turn:
 
 def _read(row: dict[str, Any], root: Path) -> bytes:
     """The source image's bytes at a locator. Raises ImageError if they cannot be had."""
-    kind, _, where = row["locator"].partition(":")
-    if kind == "scene":
-        return scene_jpeg(msgspec.json.decode(row["meta"])["site"], where)
+    _, _, where = row["locator"].partition(":")
     try:
         return (root / where).read_bytes()
     except OSError as error:

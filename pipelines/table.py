@@ -6,7 +6,7 @@ A row is one annotation (one turn), its image named by a locator; no image is op
     scene:robots-single-0001                  drawn from the row's meta["site"]
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -91,6 +91,16 @@ def write_rows(path: Path, corpus: str, rows: Iterable[Row]) -> int:
                 held.clear()
         writer.write_table(pa.Table.from_pylist(held, schema=SCHEMA))
     return read
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a file that `write_rows` wrote, in their order."""
+    plan = msgspec.json.Decoder(tuple[Step, ...])
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_BATCH):
+            for fields in batch.to_pylist():
+                del fields["corpus"]
+                yield msgspec.convert({**fields, "plan": plan.decode(fields["plan"])}, Row)
 
 
 def clean(text: str) -> str:

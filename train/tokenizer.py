@@ -2,8 +2,7 @@
 
     python -m train.tokenizer --data data/demo/shards
 
-Beside the train splits it reads `train/texts/`, plain sentences about places and work, so that the
-vocabulary is not only that of the data. Nothing of val or test is read.
+Nothing of val or test is read.
 """
 
 from collections.abc import Iterator
@@ -16,13 +15,9 @@ from embervlm.tokens import BUILTIN, Tokenizer, render
 from manifests.schema import Record
 from shards.reader import Dataset
 
-TEXTS = Path(__file__).with_name("texts")
-
 
 def texts(dataset: Dataset) -> Iterator[str]:
-    """Plain sentences, then every prompt, target, answer and step of the train splits."""
-    for path in sorted(TEXTS.glob("*.txt")):
-        yield from path.read_text(encoding="utf-8").splitlines()
+    """Every prompt, target, answer and step of the train splits."""
     for corpus, split in dataset.names:
         if split == "train":
             for record in dataset.records(corpus, split):
@@ -42,7 +37,7 @@ def main(
     data: Annotated[Path, typer.Option(help="Sealed shards.")],
     out: Annotated[Path, typer.Option(help="Where tokenizer.json goes.")] = BUILTIN,
     vocab_size: Annotated[int, typer.Option(help="Ids, the six special ones included.")] = 4096,
-    min_frequency: Annotated[int, typer.Option(help="Rarer pairs are not merged.")] = 1,
+    min_frequency: Annotated[int, typer.Option(help="Rarer pairs are not merged.")] = 2,
 ) -> None:
     """Train a byte-level BPE and write it; the same data gives the same file."""
     tokenizer = Tokenizer.train(texts(Dataset(data)), vocab_size, min_frequency)

@@ -1,4 +1,5 @@
-"""Robot-selection JSON: tasks and the robots for them, each with a scene drawn from its words.
+"""Robot-selection JSON: tasks and the robots for them, each with a scene drawn from its site, or
+where none is given from its words.
 
 `single_robot_selection.json`, `multi_robot_selection_dataset.json` or both, in the shapes that such
 files have in the wild: `input` begins with "Task: ", `output` is one name, several joined by ", ",
@@ -7,6 +8,7 @@ or a list; names vary in case. An unknown name is never guessed at.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -34,6 +36,10 @@ class _Scenario(msgspec.Struct):
     output: str | list[str] | None = None
     original_single_robot_output: str | list[str] | None = None
     subtasks: list[_Subtask] = []
+    site: dict[str, Any] | None = None
+    requirements: dict[str, Any] | list[dict[str, Any]] | None = None
+    evidence: dict[str, Any] | None = None
+    pair: str | None = None
 
 
 def survey(folders: Folders) -> Survey:
@@ -79,10 +85,19 @@ def _row(scenario: _Scenario, identity: str) -> Row:
         robots=robots,
         plan=plan,
         licence=_LICENCE,
-        meta=canonical_json({"site": site_from_text(task)}),
+        meta=canonical_json(_meta(scenario, task)),
         status="quarantined" if error else None,
         error=error,
     )
+
+
+def _meta(scenario: _Scenario, task: str) -> dict[str, Any]:
+    """The site and what comes with it; for a task without one, the site that its words support."""
+    if scenario.site is None:
+        return {"site": site_from_text(task)}
+    names = ("site", "requirements", "evidence", "pair")
+    said = ((name, getattr(scenario, name)) for name in names)
+    return {name: value for name, value in said if value is not None}
 
 
 def _robots(scenario: _Scenario, plan: tuple[Step, ...]) -> tuple[str, ...]:

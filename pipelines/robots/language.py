@@ -11,40 +11,12 @@ import re
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from pipelines.robots.lexicon import SLOTS, UNWEIGHED, Job, fits, lexicon
+from pipelines.robots.lexicon import Job, fits, lexicon
 from pipelines.robots.said import Item, Said
+from pipelines.robots.wording import capitalised, gerund, measured
 
 _Clause = tuple[str, str]  # mood, words
 MIN_WORDS, MAX_WORDS = 4, 40
-_UNITS = {
-    "payload_kg": ("{} kg", "{} kg", "{} kilos", "{} kilograms"),
-    "height_m": ("{} metres", "{} m", "{} metres"),
-    "distance_km": ("{} km", "{} kilometres"),
-    "hours": ("{} hours", "{} h"),
-}
-_SMALL = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-]
 # Told states that cannot hold together, and told with denied ones: nobody would say both.
 _AGAINST = {frozenset(pair.split()) for pair in (
     "flood stairs", "flood door", "flood crowd", "flood low", "snow rain")}  # fmt: skip
@@ -56,9 +28,6 @@ _PLAIN = re.compile(
     r"(?:we (?:need|have|ought|still|are|cannot|would)|somebody|someone|they|I (?:need|would|want)|"
     r"who (?:can|could|is)|could (?:you|somebody|a team)|can (?:you|anything)|please|is anyone|"
     r"it (?:is time|falls|would help)|what would|the boss|the customer|the team|let us)\b"
-)
-_DOUBLED = re.compile(
-    r"(?:un|re(?=[^aeiou]))?[^aeiou]*[aeiou][bdgklmnprt]|.*[^aeiou](?:mit|fer|[aeio]l)|begin|outfit"
 )
 
 
@@ -79,51 +48,6 @@ def subtask(item: Item, where: bool, rng: Random) -> str:
     """A job as a plan's line: its first wording, capitalised, with its place if `where`."""
     text = measured(item, item.job.say[0], rng)
     return capitalised(f"{text} {item.job.spot.where[0]}" if where else text)
-
-
-def measured(item: Item, words: str, rng: Random) -> str:
-    """A wording with the item's number in the place of its slot."""
-    name = item.job.measured
-    if name is None:
-        return words
-    if item.value is None:
-        return words.replace(*UNWEIGHED)
-    number, unit = f"{item.value:g}", rng.choice(_UNITS[name])
-    if item.value == int(item.value) < len(_SMALL) and len(unit) > 5 and rng.random() < 0.3:
-        number = _SMALL[int(item.value)]  # "twelve kilos", never "twelve kg"
-    unit = unit.format(number)
-    slot = SLOTS[name]
-    hyphen = re.sub(r"^(\S+) (\S+?)s?$", r"\1-\2", unit)  # "a {m} mast": a 20-metre mast
-    words = re.sub(rf"\b(an?|the) {re.escape(slot)}(?= \w)(?! (?:up|of|high|above))",
-                   rf"\1 {hyphen}", words)  # fmt: skip
-    words = words.replace(slot, unit)
-    return re.sub(rf"\ban? (?={re.escape(number)})", _article(number), words)
-
-
-def _article(number: str) -> str:
-    return "an " if number.startswith(("8", "11", "18", "ei", "el")) else "a "
-
-
-def gerund(words: str) -> str | None:
-    """ "check the oil" -> "checking the oil"; None where a second verb would be left behind."""
-    verb, _, rest = words.partition(" ")
-    if re.search(r"\band\b|\bor\b", rest):
-        return None
-    head, dash, last = verb.rpartition("-")
-    if last.endswith("ie"):
-        last = last[:-2] + "y"
-    elif last.endswith("e") and not last.endswith(("ee", "oe", "ye")) and len(last) > 2:
-        last = last[:-1]
-    elif _DOUBLED.fullmatch(last):
-        last += last[-1]
-    elif last.endswith("ic"):
-        last += "k"
-    return f"{head}{dash}{last}ing {rest}".strip()
-
-
-def capitalised(text: str) -> str:
-    """Upper case at the start of each sentence."""
-    return re.sub(r"(?:^|(?<=[.?!] )|(?<=[.?!]\) ))[a-z]", lambda m: m[0].upper(), text)
 
 
 class _Draft:
@@ -172,8 +96,8 @@ class _Draft:
         return capitalised(self._with_clauses(text, clauses, linked=not front and form == "bare"))
 
     def _frame(self, form: str, ending: bool = False) -> str:
-        """A frame of a form: of few words if the task is to be terse, and if it is to be ending, one
-        that ends with the job."""
+        """A frame of a form: of few words if the task is to be terse, one that ends with the job
+        if it is to be ending."""
         frames = [f for f in self.lexicon.frames[form] if self._ends(f) or not ending]
         return self.rng.choice([f for f in frames if len(f.split()) <= 3] if self.terse else frames)
 

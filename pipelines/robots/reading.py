@@ -12,11 +12,11 @@ from functools import cache
 from typing import Any
 
 from manifests.place import task_group
-from pipelines.robots.language import _SMALL, gerund
 from pipelines.robots.lexicon import SLOTS, UNWEIGHED, Job, Spot, lexicon
 from pipelines.robots.said import Item, Said
+from pipelines.robots.wording import SMALL_NUMBERS, gerund
 
-_NUMBER = re.compile(rf"\d+(?:\.\d+)?|\b(?:{'|'.join(_SMALL)})\b")
+_NUMBER = re.compile(rf"\d+(?:\.\d+)?|\b(?:{'|'.join(SMALL_NUMBERS)})\b")
 _MARK = "0"  # in the place of every number, so no word can be taken for it
 _UNITS = {"kg": "kg kilos kilo kilograms kilogram", "m": "m metres metre", "h": "h hours hour",
           "km": "km kilometres kilometre"}  # fmt: skip
@@ -134,7 +134,7 @@ def _words(text: str) -> tuple[list[str], list[float]]:
 
     def mark(found: re.Match[str]) -> str:
         said = found[0]
-        values.append(float(_SMALL.index(said)) if said in _SMALL else float(said))
+        values.append(float(SMALL_NUMBERS.index(said)) if said in SMALL_NUMBERS else float(said))
         return f" {_MARK} "
 
     words = task_group(_NUMBER.sub(mark, text.casefold())).split()

@@ -1,6 +1,6 @@
 """Scenes a second on one core, and how that compares with only encoding as many pictures.
 
-    python tests/bench/scenes.py
+python tests/bench/scenes.py
 """
 
 import io

@@ -170,7 +170,10 @@ def test_the_seal_tells_no_time_host_or_path_and_build_json_does(shop, tmp_path)
     assert str(tmp_path) not in sealed and "base_vlm" not in sealed
     story = yaml.safe_load((shop.out / "build.json").read_text())
     assert story["config"]["root"] == str(shop.raw)
-    assert [n["node"] for n in story["nodes"]] == ["survey", "tabulate", "gate", "pack", "seal"]
+    made = ["scenarios", "split", "paraphrase", "reasoning"]
+    assert [n["node"] for n in story["nodes"]] == [
+        *("survey", "tabulate", *made, "gate", "scenes", "pack", "seal"),
+    ]
     assert [(f["corpus"], f["files"], f["images"]) for f in story["found"]] == [
         ("coco", 2, 6),
         ("vqav2", 4, 6),

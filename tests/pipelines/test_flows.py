@@ -78,7 +78,9 @@ def test_the_flow_builds_the_same_bytes_and_fails_with_the_same_sentence(
     assert tars > sum(name.endswith(".tar") for name in plain), "and it had packed something"
     assert "build failed: [Errno 28] No space left on device" in stderr
     nodes = [line.split()[0] for line in stderr.splitlines() if " done in " in line]
-    assert nodes == ["survey", "tabulate", "gate", "pack", "seal", "survey", "tabulate", "gate"]
+    robots = ["scenarios", "split", "paraphrase", "reasoning"]
+    packed = ["survey", "tabulate", *robots, "gate", "scenes"]
+    assert nodes == [*packed, "pack", "seal", *packed]
     last = stderr[stderr.rindex("build failed: ") :]
     assert last.startswith("build failed: root /nowhere does not exist")
     assert not (tmp_path / "bad" / "dataset.json").exists()

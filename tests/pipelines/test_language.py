@@ -9,18 +9,12 @@ from random import Random
 import pytest
 
 from pipelines.robots.choose import groups
-from pipelines.robots.language import (
-    UnsayableError,
-    capitalised,
-    gerund,
-    measured,
-    realise,
-    subtask,
-)
+from pipelines.robots.language import UnsayableError, realise, subtask
 from pipelines.robots.lexicon import lexicon
 from pipelines.robots.reading import UnreadableError, read, same, wordings
 from pipelines.robots.said import Item, Said
 from pipelines.robots.scenarios import draft
+from pipelines.robots.wording import capitalised, gerund, measured
 
 # Jobs by a wording of theirs.
 CUFFLINK, SWANS = "search the carpet for a lost cufflink", "fold the napkins into swans"

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipelines.gate import gate
 from pipelines.pack import pack
 from pipelines.robots.scene import scene_jpeg
 from pipelines.robots.site import site_from_text
+from pipelines.scenes import draw_scenes
 from pipelines.table import write_rows
 from shards import reader, tar
 from shards.images import ImagePolicy
@@ -32,6 +34,8 @@ def packed(shop, tmp_path: Path):
             [table], {f"{corpus}/{split}": 0 for split in ("train", "val", "test")}, [], tmp_path
         )
         (plan,) = (plan for plan in plans if plan.split == split)
+        with ThreadPoolExecutor(1) as pool:
+            plan = draw_scenes(plan, tmp_path, pool)
         result = pack(plan, shop.raw, out, policy or ImagePolicy())
         manifest = pq.read_table(out / result.shard.manifest)
         assert manifest.schema.equals(MANIFEST)

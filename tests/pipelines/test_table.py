@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from manifests.schema import Step
-from pipelines.table import SCHEMA, Row, clean, write_rows
+from pipelines.table import SCHEMA, Row, clean, read_rows, write_rows
 
 FULL = Row(
     key="robots-a",
@@ -116,3 +118,46 @@ def test_rows_are_streamed_in_batches_and_none_is_lost(tmp_path: Path, count):
     assert keys == [f"k{number}" for number in range(count)]
     groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     assert max(groups) <= 8192, "more than one batch was held"
+
+
+def test_rows_are_read_back_as_they_were_written_in_their_order(tmp_path: Path):
+    two_steps = (*FULL.plan, Step(text="land", robot="Drone", order=2))
+    other = Row(
+        key="b", group="caf\u00e9 \u2014 42", locator="file:b.jpg", split="val", plan=two_steps
+    )
+    rows = [FULL, bare(0), other, bare(1, "unannotated"), bare(0)]
+    write_rows(tmp_path / "rows", "robots", rows)
+    assert list(read_rows(tmp_path / "rows")) == rows
+
+
+def test_what_a_row_does_not_say_is_read_back_as_the_default(tmp_path: Path):
+    write_rows(tmp_path / "rows", "coco", [bare(0)])
+    (row,) = read_rows(tmp_path / "rows")
+    assert (row.box, row.status, row.error, row.plan, row.answers) == (None, None, None, (), ())
+    assert (row.meta, row.kind, row.thread, row.licence) == ("{}", "caption", "", "")
+
+
+def test_rows_of_several_batches_are_read_one_after_another(tmp_path: Path):
+    write_rows(tmp_path / "rows", "coco", (bare(number) for number in range(8200)))
+    keys = [row.key for row in read_rows(tmp_path / "rows")]
+    assert keys == [f"k{number}" for number in range(8200)]
+
+
+def test_no_rows_are_read_from_an_empty_table(tmp_path: Path):
+    write_rows(tmp_path / "rows", "coco", [])
+    assert list(read_rows(tmp_path / "rows")) == []
+
+
+def test_what_was_read_is_written_again_byte_for_byte(tmp_path: Path):
+    write_rows(tmp_path / "one", "robots", [FULL, bare(0)])
+    write_rows(tmp_path / "two", "robots", read_rows(tmp_path / "one"))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_row_of_an_unknown_kind_is_refused(tmp_path: Path):
+    write_rows(tmp_path / "rows", "robots", [bare(0)])
+    table = pq.read_table(tmp_path / "rows")
+    place = SCHEMA.get_field_index("kind")
+    pq.write_table(table.set_column(place, "kind", pa.array(["poem"])), tmp_path / "rows")
+    with pytest.raises(msgspec.ValidationError, match="kind"):
+        list(read_rows(tmp_path / "rows"))

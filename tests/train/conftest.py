@@ -1,5 +1,6 @@
 """A sealed data set and a stage, small enough to train on in seconds."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_samples(folder / "base_vlm", images=40, seed=5)
     config = folder / "build.yaml"
-    corpora = {"coco": {}, "vqav2": {}, "gqa": {}, "robots": {"path": str(ROOT / "robots")}}
-    corpora["robots"]["path"] = str(ROOT / "robot-selection-dataset")
+    (folder / "robots").mkdir()
+    for path in (ROOT / "robot-selection-dataset").glob("*.json"):
+        part = json.loads(path.read_text(encoding="utf-8"))[:150]
+        (folder / "robots" / path.name).write_text(json.dumps(part), encoding="utf-8")
+    corpora = {"coco": {}, "vqav2": {}, "gqa": {}, "robots": {"path": str(folder / "robots")}}
     config.write_text(yaml.safe_dump({"root": str(folder / "base_vlm"), "corpora": corpora}))
     checked: BuildConfig = load_config(config)
     build(checked, folder / "shards", Threads(2), QUIET)

@@ -31,14 +31,13 @@ def said(dataset: Dataset, *splits: str) -> list[str]:
 def test_nothing_of_val_or_test_is_read(data: Path) -> None:
     dataset = Dataset(data)
     train, kept_apart = said(dataset, "train"), said(dataset, "val", "test")
-    plain = [t for p in sorted(tokenizer.TEXTS.glob("*.txt")) for t in p.read_text().splitlines()]
     texts = list(tokenizer.texts(dataset))
-    assert texts == plain + train
+    assert texts == train
     unseen = set(kept_apart) - set(train)
     assert len(unseen) > 20 and not unseen & set(texts)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(280)
 def test_the_demo_makes_the_committed_tokenizer_byte_for_byte(tmp_path: Path) -> None:
     write_samples(tmp_path / "base_vlm")
     robots = ROOT / "robot-selection-dataset"
