@@ -72,18 +72,26 @@ def scenarios(
     audit: Annotated[
         bool, typer.Option("--audit", help="Measure what words or picture give.")
     ] = False,
+    tasks: Annotated[
+        Path | None, typer.Option(help="A JSON of people's own tasks to judge its language on.")
+    ] = None,
 ) -> None:
     """Write the robot-selection set and its card, or audit the one that is there."""
     from pipelines import card
 
     console = Console(stderr=True)
-    if seed is None and not audit:
-        raise typer.BadParameter("say --seed N to write a set, --audit to audit one, or both")
+    if seed is None and not audit and tasks is None:
+        raise typer.BadParameter("say --seed N to write a set, --audit or --tasks to judge one")
     try:
         if seed is not None:
             counts = card.write_set(out, seed, single, multi, console)
             typer.echo(f"{out}: {counts['single']:,} single and {counts['multi']:,} multi")
-        failed = card.write_card(out, audit=audit, console=console)
+        failed = (seed is not None or audit) and card.write_card(out, audit, console)
+        if tasks is not None:
+            from pipelines.transfer import transfer
+
+            found = transfer(out, tasks)
+            typer.echo(f"{tasks}: " + ", ".join(f"{k} {v:.3g}" for k, v in found.items()))
     except (ValueError, OSError) as error:
         typer.echo(f"scenarios failed: {error}", err=True)
         raise typer.Exit(1) from None
