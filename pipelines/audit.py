@@ -42,7 +42,7 @@ WORDS_SLACK, PICTURES_SLACK = 5.0, 10.0  # points above chance, above the best c
 CONSTANT, ORACLE, FAILED = "best constant", "oracle", "FAILED"
 _FIELDS = ("id", "input", "output", "site", "evidence", "pair")
 _BINS, _THUMB = 8, 32  # of each colour channel; pixels a side
-_PROCESSES = 2
+_PROCESSES, _LEAST = 2, 50  # helpers that draw; records of a form that can be audited
 
 Record = Mapping[str, Any]
 Look = tuple[np.ndarray, np.ndarray]
@@ -112,6 +112,8 @@ def audit(folder: Path, console: Console) -> str:
         for record in records:
             if missing := [field for field in _FIELDS if field not in record]:
                 raise ValueError(f"{folder / name}: {record.get('id')} has no {missing[0]!r}")
+        if len(records) < _LEAST:
+            raise ValueError(f"{folder / name}: {len(records)} records; to audit takes {_LEAST}")
         console.print(f"{name}: drawing {len(records):,} scenes ...", highlight=False)
         forms.append(answered(form, records, looks_of(records)))
     return report(forms, console)

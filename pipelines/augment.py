@@ -48,10 +48,7 @@ def apply(node: Node, source: Path, target: Path) -> int:
 def scenarios(rows: list[Row]) -> Iterator[Row]:
     """Quarantine a row whose robots are not those that the capability model gives for it."""
     for row in rows:
-        error = (
-            _contradiction(row) if row.status is None and _meta(row).get("requirements") else None
-        )
-        if error:
+        if row.status is None and _ours(row) and (error := _contradiction(row)):
             row = msgspec.structs.replace(row, status="quarantined", error=error)
         yield row
 
@@ -63,7 +60,7 @@ def _contradiction(row: Row) -> str | None:
         said = read(row.prompt)
     except UnreadableError as error:
         return f"has requirements, but {error}"
-    needs = [said.need(item, meta["site"]) for item in said.items]
+    needs = [said.need(item, meta.get("site") or {}) for item in said.items]
     answers = [suited(need) for need in needs]
     if row.plan:
         steps = sorted(zip(said.plan, answers, strict=True), key=lambda step: step[0])
@@ -83,7 +80,7 @@ def split(rows: list[Row]) -> Iterator[Row]:
     for row in rows:
         twin = None
         if row.split == "train" and row.status is None:
-            twin = next((text for text in apart.of(row.prompt)), None)
+            twin = next(apart.of(row.prompt), None)
         if twin is not None:
             error = f"near-twin of the val or test task {twin!r}"
             row = msgspec.structs.replace(row, status="held back", error=error)
@@ -105,12 +102,24 @@ def paraphrase(rows: list[Row], count: int) -> Iterator[Row]:
     apart = kept_apart(rows)
     for row in rows:
         yield row
-        if row.split != "train" or row.status is not None or "requirements" not in _meta(row):
+        if row.split != "train" or row.status is not None or not _ours(row):
             continue
-        for number, text in enumerate(paraphrases(row.prompt, count, apart), 1):
-            key, identity = f"{row.key}-p{number}", f"{row.id}-p{number}"
+        texts, status, error = [row.prompt] * count, None, None
+        try:
+            texts = paraphrases(row.prompt, count, apart)
+        except ValueError as none_found:
+            status, error = "quarantined", str(none_found)
+        for number, text in enumerate(texts, 1):
+            identity = f"{row.id}-p{number}"
             yield msgspec.structs.replace(
-                row, key=key, id=identity, thread=identity, locator=f"scene:{key}", prompt=text
+                row,
+                key=f"{row.key}-p{number}",
+                id=identity,
+                thread=identity,
+                locator=f"scene:{row.key}-p{number}",
+                prompt=text,
+                status=status,
+                error=error,
             )
 
 
@@ -118,7 +127,7 @@ def reasoning(rows: list[Row]) -> Iterator[Row]:
     """Each row, and after it the turn that says why."""
     for row in rows:
         yield row
-        if row.status is None and "requirements" in _meta(row):
+        if row.status is None and _ours(row):
             name = f"{row.id}-why"
             yield msgspec.structs.replace(
                 row, id=name, thread=name, kind="reasoning", target=reason(record(row))
@@ -137,6 +146,11 @@ def record(row: Row) -> dict[str, Any]:
         **({"subtasks": subtasks} if subtasks else {}),
         **_meta(row),
     }
+
+
+def _ours(row: Row) -> bool:
+    """Whether a row says what it requires, so that it can be checked."""
+    return bool(_meta(row).get("requirements"))
 
 
 def _meta(row: Row) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from manifests.schema import ROBOTS, SPLITS
 from pipelines.robots import choose, dataset
 from pipelines.robots.capability import model
 from pipelines.robots.choose import Group
+from pipelines.robots.lexicon import lexicon
 from pipelines.robots.profile import kinds_table, profile
 
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
@@ -61,6 +62,14 @@ def write_card(folder: Path, audit: bool, console: Console) -> bool:
     template = jinja2.Template(
         _TEMPLATE.read_text(encoding="utf-8"), trim_blocks=True, lstrip_blocks=True
     )
+    language = profile([record["input"] for record in every])
+    console.print(
+        f"{language['words']:,} words, {language['verbs']:,} verbs, {language['fourgrams']:,} "
+        f"4-grams; near-twins {language['near_twins']:.1%}; commonest frame "
+        f"{language['frame_share']:.2%}: {language['frame']}",
+        highlight=False,
+        markup=False,
+    )
     text = template.render(
         files=dataset.FILES,
         robots=ROBOTS,
@@ -68,9 +77,10 @@ def write_card(folder: Path, audit: bool, console: Console) -> bool:
         capability=model()["robots"],
         records=records,
         counts={form: _counts(of_form) for form, of_form in records.items()},
-        profile=profile([record["input"] for record in every]),
+        profile=language,
         kinds=kinds_table(every),
         controls=controls,
+        domains=len(lexicon().domains),
     )
     store.write(folder / _NAME, text.encode())
     return controls is not None and "FAILED" in controls

@@ -111,10 +111,10 @@ def scenes(
 
     try:
         picture = contact_sheet(data, show, count, seed)
+        picture.save(sheet)
     except (ValueError, OSError) as error:
         typer.echo(f"scenes failed: {error}", err=True)
         raise typer.Exit(1) from None
-    picture.save(sheet)
     typer.echo(f"{sheet}: {picture.width} x {picture.height}")
 
 

@@ -21,7 +21,7 @@ QUIET_DB = 55
 AIRBORNE_M = 3.0  # work from here up is reached through the air, whatever the ground is like
 WADING_M = 0.5  # water less deep than this is ground
 _SKIPPABLE = ("doors", "stairs", "slope_deg", "clutter", "people")
-_WEATHER = ("wind_ms", "rain", "light")
+WEATHER = ("wind_ms", "rain", "light")
 _FRESH_MS, _TIDY = 8, 0.3  # wind and clutter up to here bother nobody
 
 
@@ -71,6 +71,10 @@ def model() -> dict[str, Any]:
         wanted = {"summary", "running_cost", *said["requirements"]}
         if wrong := wanted ^ set(robot):
             raise ValueError(f"{PATH.name}, {name}: missing or unknown {', '.join(sorted(wrong))}")
+    for name, rule in said["requirements"].items():
+        for robot, has in ((r, can[name]) for r, can in said["robots"].items()):
+            if not isinstance(has, list if rule["is"] == "contains" else int | float):
+                raise ValueError(f"{PATH.name}, {robot}: {name} is {has!r}, which is no number")
     return said
 
 
@@ -88,7 +92,7 @@ def requirements(task: Task, site: Facts) -> dict[str, Any]:
     if task.under or (drowned and (depth is None or depth >= WADING_M)):
         need |= {"grounds": "water", "depth_m": depth or 1.0}
     else:
-        need |= {fact: site[fact] for fact in _WEATHER if _bites(fact, site)}
+        need |= {fact: site[fact] for fact in WEATHER if _bites(fact, site)}
         if site.get("indoor") and "ceiling_m" in site and "ceiling_m" not in task.skips:
             need["clearance_m"] = site["ceiling_m"]
         if not airborne:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from manifests.place import split_of, task_group
 from manifests.schema import ROBOTS, SPLITS
+from pipelines.robots import capability
 from pipelines.robots.evidence import differing, first_sight, kinds
 from pipelines.robots.language import MAX_WORDS, UnsayableError, realise
 from pipelines.robots.lexicon import Domain, Job, lexicon
@@ -30,13 +31,16 @@ _DECIDED: dict[Form, dict[Decided, float]] = {
     "single": {"picture": 0.46, "text": 0.30, "both": 0.24},
     "multi": {"picture": 0.36, "text": 0.34, "both": 0.30},
 }
-_TIES = 0.1  # of the single scenarios that words decide, those with more than one robot
+# Labels of the single scenarios that words decide. What a picture decides is seldom under water.
+_WANTED = {"tie": 0.1, "Underwater Robot": 0.2}
+_OTHERS = (1 - sum(_WANTED.values())) / (len(ROBOTS) - 1)
 _USES = {"single": 3, "multi": 24}  # of one job
 _LISTS = 20  # multi scenarios of one list of subtasks, objects replaced by their types
 # Of the scenarios that the text decides, in pictures that look the same at first sight.
-_ONE_LABEL_TOLD: dict[Form, float] = {"single": 0.27, "multi": 0.16}
+_ONE_LABEL_TOLD: dict[Form, float] = {"single": 0.21, "multi": 0.14}
 _ONE_LABEL = 0.5  # of the scenarios of one kind of site, those with one label at most
 _TOLD = "told, seen as "
+_HOPELESS = 60_000  # drafts in vain after which no more are made
 _PATIENCE = 150  # drafts in vain for which a proportion gives way by one
 _WORDS = 36  # of a task of up to three jobs; its paraphrases may need a few more
 _PARAPHRASES = 2  # that a train task must have
@@ -102,6 +106,11 @@ class _Set:
     def groups(self) -> Iterator[Group]:
         while self.room.total():
             self.vain += 1
+            if self.vain > _HOPELESS:
+                raise ValueError(
+                    f"{self.form}: no scenario was found for {dict(self.room)} in {_HOPELESS:,} "
+                    f"drafts; does {capability.PATH.name} leave each robot something to do?"
+                )
             said = self._draft()
             options = left_open(said, self.rng) if said else None
             if said and options and (group := self._group(said, options)):
@@ -189,7 +198,7 @@ class _Set:
         slack = 4 + self.vain // _PATIENCE
         if self.form == "single" and len(options) == 1:
             label = _label(options[0])
-            most = _TIES if label == "tie" else (1 - _TIES) / len(ROBOTS)
+            most = _WANTED.get(label, _OTHERS)
             return self.labels[label] < most * self.labels.total() + slack
         most = 0.24 * self.robots.total() + slack
         new = {robot for option in options for robot in chosen(option.answer)}

@@ -65,8 +65,9 @@ def _record(scenario: Scenario, identity: str, pair: str | None) -> dict[str, An
 def _subtask(scenario: Scenario, place: int) -> dict[str, Any]:
     item, (robot,) = scenario.said.items[place], scenario.answer[place]
     elsewhere = item.job.spot is not scenario.said.spot
+    where = scenario.said.where(item.job.spot) if elsewhere else None
     return {
-        "subtask": subtask(item, elsewhere, Random(scenario.text)),
+        "subtask": subtask(item, where, Random(scenario.text)),
         "assigned_robot": robot,
         "execution_order": scenario.said.plan[place],
     }

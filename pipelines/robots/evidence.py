@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.robots.capability import model
+from pipelines.robots.capability import WEATHER, model
 from pipelines.robots.lexicon import lexicon
 from pipelines.robots.said import Said, state_facts
 from pipelines.robots.scenarios import Open, Scenario
@@ -25,7 +25,7 @@ def evidence(scenario: Scenario) -> dict[str, Any]:
         for fact in (rules[name]["fact"] for name in need):
             if fact == "terrain" and item.job.needs.get("under"):
                 fact = "under"
-            if item.job.spot is said.spot:
+            if item.job.spot is said.spot or fact in WEATHER:
                 words, seen = fact in demanded or fact in told, fact in scenario.seen
                 where[fact] = "both" if words and seen else "picture" if seen else "text"
             elif fact in demanded:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from pipelines.robots.lexicon import Job, fits, lexicon
+from pipelines.robots.lexicon import Job, Spot, fits, lexicon
 from pipelines.robots.said import Item, Said
 from pipelines.robots.wording import capitalised, gerund, measured
 
@@ -44,10 +44,10 @@ def realise(said: Said, rng: Random, avoid: Iterable[str] = ()) -> str:
     return text
 
 
-def subtask(item: Item, where: bool, rng: Random) -> str:
+def subtask(item: Item, where: str | None, rng: Random) -> str:
     """A job as a plan's line: its first wording, capitalised, with its place if `where`."""
     text = measured(item, item.job.say[0], rng)
-    return capitalised(f"{text} {item.job.spot.where[0]}" if where else text)
+    return capitalised(f"{text} {where}" if where else text)
 
 
 class _Draft:
@@ -79,7 +79,7 @@ class _Draft:
         form = self.rng.choices(("bare", "ing", "note"), (70, 18, 12))[0]
         frame = self._frame(form)
         core, clauses, phrase = self._job(item, form, clauses)
-        place = self._pick(self.said.spot.where) if self.said.placed else ""
+        place = self._place(self.said.spot) if self.said.placed else ""
         front = ""
         if place and self.rng.random() < 0.25 and self._opens(frame, form):
             front, place = f"{place}{': ' if form == 'note' else ', '}", ""
@@ -141,7 +141,7 @@ class _Draft:
         here = [i for i, item in enumerate(self.said.items) if item.job.spot is self.said.spot]
         named = self.rng.choice(here) if here and self.said.placed else None
         return [
-            f"{core} {self._pick(item.job.spot.where)}" if i == named or i not in here else core
+            f"{core} {self._place(item.job.spot)}" if i == named or i not in here else core
             for i, (core, item) in enumerate(zip(cores, self.said.items, strict=True))
         ]
 
@@ -193,6 +193,10 @@ class _Draft:
 
     def _pick(self, options: Sequence[str]) -> str:
         return self.rng.choice([o for o in options if o not in self.avoid] or list(options))
+
+    def _place(self, spot: Spot) -> str:
+        """The words that name a place: those that the meaning has, or any."""
+        return self.said.where(spot) or self._pick(spot.where)
 
     def _state(self, name: str, form: str, value: float | None = None) -> str:
         """Words for a state: with its number if one is to be said."""

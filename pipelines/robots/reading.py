@@ -6,7 +6,7 @@ no more.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -80,6 +80,7 @@ def read(text: str) -> Said:
         told=tuple(told),
         denied=tuple(hit.entry.what for hit in hits if hit.entry.kind == "denied"),
         skipped=tuple(hit.entry.what for hit in hits if hit.entry.kind == "skipped"),
+        places=_places(hits, {item.job.spot for item in items}),
         orders=tuple(orders) if len(items) > 1 and max(orders) > 1 else None,
     )
 
@@ -93,12 +94,21 @@ def same(one: Said, other: Said) -> bool:
     """Whether two meanings are one, whatever the order in which the place's states are named."""
     if one.plan != other.plan:
         return False
+    if one.places and other.places and set(one.places) != set(other.places):
+        return False
     return _unordered(one) == _unordered(other)
 
 
 def _unordered(said: Said) -> tuple[Any, ...]:
     told = frozenset(said.told)
     return said.items, said.spot, said.placed, told, set(said.denied), set(said.skipped)
+
+
+def _places(hits: Sequence[Hit], spots: set[Spot]) -> tuple[tuple[Spot, str], ...]:
+    """The words by which these places are named."""
+    named = ((spot, hit.entry.words) for hit in hits if hit.entry.kind == "where"
+             for spot in hit.entry.what if spot in spots)  # fmt: skip
+    return tuple(dict(named).items())
 
 
 def _main(spots: list[Spot]) -> Spot:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.robots.capability import Task, requirements
+from pipelines.robots.capability import WEATHER, Task, requirements
 from pipelines.robots.lexicon import AS_EVER, Job, Spot, State, lexicon
 
 _SKIPS = {"stairs": "stairs", "door": "doors", "steep": "slope_deg", "crowd": "people",
@@ -44,7 +44,8 @@ class Said:
 
     `spot` is the place that the states are about, `placed` whether the words name it; `told` gives
     the states that are the case (with a number or None), `denied` those that are not, `skipped`
-    those that are there but not on the way. `orders`, if given, is when each item is done, from 1.
+    those that are there but not on the way. `orders`, if given, is when each item is done, from 1;
+    `places` are the words by which places are named.
     """
 
     items: tuple[Item, ...]
@@ -54,6 +55,11 @@ class Said:
     denied: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     orders: tuple[int, ...] | None = None
+    places: tuple[tuple[Spot, str], ...] = ()
+
+    def where(self, spot: Spot) -> str | None:
+        """The words that name a place, if any are chosen yet."""
+        return dict(self.places).get(spot)
 
     @property
     def plan(self) -> tuple[int, ...]:
@@ -65,10 +71,13 @@ class Said:
 
     def need(self, item: Item, site: Mapping[str, Any]) -> dict[str, Any]:
         """The requirements of an item when the main place's site is `site`: those elsewhere are
-        done where all is as it usually is, the others without what the words say is not on the
-        way."""
+        done where all is as it usually is but for the weather, the others without what the words
+        say is not on the way.
+        """
         if item.job.spot is not self.spot:
-            return requirements(item.task({}), item.job.spot.base)
+            shared = () if self.spot.indoor or item.job.spot.indoor else WEATHER
+            weather = {fact: site[fact] for fact in shared if fact in site}
+            return requirements(item.task({}), {**item.job.spot.base, **weather})
         skips = frozenset(_SKIPS[name] for name in self.skipped)
         return requirements(replace(item.task(site), skips=skips), site)
 

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, Literal
 
 from manifests.schema import ROBOTS
-from pipelines.robots.capability import suited
+from pipelines.robots.capability import requirements, suited
 from pipelines.robots.lexicon import CLASSES, Domain, Job, State, lexicon
 from pipelines.robots.said import Item, Said, state_facts
 
@@ -23,6 +23,10 @@ Answer = tuple[tuple[str, ...], ...]  # the robots that suit, for each item
 
 LOADS = (1.5, 12.0, 90.0)  # kg that a picture tells apart: a parcel, a box, a pallet
 _WEATHER = ("wind", "rain")
+# Types of things that are still there to be looked at when a place is flooded.
+_THINGS = "structure wall floor pipe cable machine vehicle boat opening container door-leaf window"
+_UNDER_WATER_TOO = frozenset((*_THINGS.split(), "tool", "furniture", "equipment", "sign", "stone"))
+
 _STEPS = {"payload_kg": 1.0, "height_m": 1.0, "distance_km": 1.0, "hours": 0.5}
 
 
@@ -91,7 +95,9 @@ def draft(domain: Domain, jobs: tuple[Job, ...], rng: Random) -> Said:
     placed = spot.place == "wild" or rng.random() < 0.75
     if len(jobs) == 1 and spot.place != "wild" and rng.random() < 0.12:
         return Said(items, spot, placed=False)  # a bare call: what is to be done, and no more
-    return Said(items, spot, placed, tuple(told), tuple(denied), tuple(skipped), orders)
+    spots = dict.fromkeys(job.spot for job in jobs if placed or job.spot is not spot)
+    places = tuple((named, rng.choice(named.where)) for named in spots)
+    return Said(items, spot, placed, tuple(told), tuple(denied), tuple(skipped), orders, places)
 
 
 def _sensible(job: Job) -> frozenset[str]:
@@ -102,7 +108,7 @@ def _sensible(job: Job) -> frozenset[str]:
         return frozenset(("wind", "rain", "crowd", "dark"))
     if "above" in needs or "height_m" in needs:
         return frozenset(lexicon().states) - {"stairs", "door", "low", "steep", "even"}
-    if set(needs) & {"hands", "payload_kg", "hours", "quiet"}:
+    if set(needs) & {"hands", "payload_kg", "hours", "quiet"} or job.of not in _UNDER_WATER_TOO:
         return frozenset(lexicon().states) - {"flood"}
     return frozenset(lexicon().states)
 
@@ -151,6 +157,8 @@ def left_open(said: Said, rng: Random) -> list[Open] | None:
     None (not a list) if the words are no good task: several robots are equal in some site that they
     leave open and not in others, or where it is would matter and they do not name the place.
     """
+    if not _clear_elsewhere(said):
+        return None
     found: dict[Answer, list[Open]] = {}
     for states, load in product(_pictures(said), _loads(said)):
         site = _site(said, states, load, rng)
@@ -172,6 +180,22 @@ def _one_of(sites: list[Open], rng: Random) -> Open:
     """One of the sites of an answer; grounds that mostly go with one robot rather than not."""
     rare = [3 if set(site.states) & {"flood", "rubble", "low"} else 1 for site in sites]
     return rng.choices(sites, rare)[0]
+
+
+def _clear_elsewhere(said: Said) -> bool:
+    """Whether jobs at other places have the same robots if a reader takes what is told of the main
+    place to be said of theirs."""
+    states = lexicon().states
+    told: dict[str, Any] = {}
+    for name, value in said.told:
+        told |= state_facts(states[name], value)
+    for item in said.items:
+        base = item.job.spot.base
+        if item.job.spot is not said.spot:
+            task = item.task({})
+            if suited(requirements(task, {**base, **told})) != suited(requirements(task, base)):
+                return False
+    return True
 
 
 def _pictures(said: Said) -> Iterator[tuple[str, ...]]:
@@ -196,8 +220,12 @@ def _pictures(said: Said) -> Iterator[tuple[str, ...]]:
 
 
 def _loads(said: Said) -> tuple[float | None, ...]:
-    weighed = all(item.value is not None or item.job.measured is None for item in said.items)
-    return (None,) if weighed else LOADS
+    """The loads that a picture can show of what the words do not weigh; not hay by the kilo."""
+    for item in said.items:
+        if item.value is None and item.job.measured:
+            low, high = item.job.needs[item.job.measured]
+            return tuple(load for load in LOADS if low / 3 <= load <= 3 * high)
+    return (None,)
 
 
 def _site(said: Said, pictured: tuple[str, ...], load: float | None, rng: Random) -> dict[str, Any]:
@@ -236,6 +264,10 @@ def picture(
     picture: all that the words leave open, and of the rest some.
     """
     site, states = dict(option.site), lexicon().states
+    if decided == "text":  # what else the picture could tell would only hint at the answer
+        plain = _site(said, (), site.get("payload_kg"), rng)
+        if _answer(said, plain) == option.answer:
+            site, option = plain, Open((), plain, option.answer)
     if not site["indoor"]:
         site.setdefault("light", rng.choice((0.45, 0.8, 1.0, 1.0)))
         if "wind" not in option.states:
@@ -255,7 +287,7 @@ def picture(
     for name in said.denied:
         if decided == "text":
             hidden |= set(states[name].absent)
-    if decided == "text" and (said.spot.place == "wild" or rng.random() < 0.4):
+    if decided == "text" and (said.spot.place == "wild" or rng.random() < 0.7):
         hidden.add("terrain")
     if "terrain" in hidden:
         hidden |= {"water_depth_m"} if site.get("terrain") == "water" else set()

@@ -63,8 +63,8 @@ def loaded(tmp_path, monkeypatch):
     """Reads a folder of the states, the frames, and the domains given; leaves the cache alone."""
 
     def load(*domains):
-        for name in ("states", "frames"):
-            shutil.copy(FOLDER / f"{name}.yaml", tmp_path)
+        shutil.copy(FOLDER / "frames.yaml", tmp_path)
+        shutil.copytree(FOLDER / "states", tmp_path / "states", dirs_exist_ok=True)
         for domain in domains:
             (tmp_path / f"{domain['domain']}.yaml").write_text(yaml.safe_dump(domain))
         monkeypatch.setattr(words, "FOLDER", tmp_path)
@@ -252,8 +252,9 @@ def test_a_wording_is_refused_in_a_second_domain_too(loaded):
 def test_a_real_file_copied_once_more_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / "lexicon"
     folder.mkdir()
-    for name in ("states", "frames", "zoo"):
+    for name in ("frames", "zoo"):
         shutil.copy(FOLDER / f"{name}.yaml", folder)
+    shutil.copytree(FOLDER / "states", folder / "states")
     monkeypatch.setattr(words, "FOLDER", folder)
     assert [domain.name for domain in lexicon.__wrapped__().domains] == ["zoo"]
     shutil.copy(FOLDER / "zoo.yaml", folder / "aviary.yaml")

@@ -29,7 +29,7 @@ def spot(base, may="", place="room"):
 
 def job(where, needs, weighable=False):
     words = "carry {kg} of it" if weighable else "do it"
-    return Job(where, (words,) * 3, words, "thing", needs)
+    return Job(where, (words,) * 3, words, "pipe", needs)
 
 
 def said(base, may="", needs=LOOK, value=None, told="", denied="", skipped="", placed=True):

@@ -1,8 +1,11 @@
 """A site read from a task: what its words say, and nothing that they do not."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from manifests.schema import SITE_FACTS, canonical_json, site_vector
+from manifests.schema import ROBOTS, SITE_FACTS, canonical_json, site_vector
 from pipelines.robots.scene import draw
 from pipelines.robots.site import site_from_text
 
@@ -51,3 +54,33 @@ def test_what_is_read_is_in_the_vocabulary_and_can_be_drawn():
     assert set(site) - {"terrain"} <= set(SITE_FACTS)
     assert len(site_vector(canonical_json({"site": site}))) == len(SITE_FACTS)
     draw(site, "a")
+
+
+def test_sites_read_from_free_tasks_agree_with_their_labels():
+    """The reader is rough, so nearly all: a dive is below the surface, hands work indoors."""
+    path = Path(__file__).parents[1] / "data" / "hand_tasks.json"
+    tasks = [r for r in json.loads(path.read_text(encoding="utf-8")) if "output" in r]
+    sites = [(r["output"], site_from_text(r["input"])) for r in tasks]
+    assert len(sites) == 200
+    assert all(set(s) - {"terrain"} <= set(SITE_FACTS) for _, s in sites)
+    below = [(s.get("water_depth_m") or 0) > 0 for o, s in sites if o == "Underwater Robot"]
+    assert sum(below) >= 0.9 * len(below)
+    above = [(s.get("water_depth_m") or 0) > 0 for o, s in sites if o != "Underwater Robot"]
+    assert sum(above) <= 0.05 * len(above)
+    inside = [s["indoor"] for o, s in sites if o == "Humanoid"]
+    assert sum(inside) >= 0.8 * len(inside)
+
+
+@pytest.mark.parametrize(("name", "single", "team"), [("free", 110, 40), ("dev", 100, 20)])
+def test_free_tasks_are_whole_and_balanced(name, single, team):
+    path = Path(__file__).parents[1] / "data" / f"{name}_tasks.json"
+    tasks = json.loads(path.read_text(encoding="utf-8"))
+    labels = [r["output"].split(", ") for r in tasks if "subtasks" not in r]
+    assert (len(labels), len(tasks)) == (single, single + team)
+    for robot in ROBOTS:
+        assert 0.14 <= sum(robot in label for label in labels) / single <= 0.25
+    for task in tasks:
+        steps = task.get("subtasks", ())
+        assert {s["assigned_robot"] for s in steps} <= set(ROBOTS)
+        orders = {s["execution_order"] for s in steps}
+        assert orders == set(range(1, len(orders) + 1))

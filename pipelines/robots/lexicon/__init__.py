@@ -1,7 +1,7 @@
 """The words of robot tasks: domains with their places and jobs, states of a place, frames.
 
 One YAML file a domain says what people there want done, in three wordings and a noun phrase each,
-and what that demands (a load, a height, hands ...); `states.yaml` what may be the case at a place
+and what that demands (a load, a height, hands ...); `states/` what may be the case at a place
 and how one says so; `frames.yaml` how a task is put. No label stands in any of them.
 """
 
@@ -15,7 +15,7 @@ import yaml
 from manifests.schema import TERRAINS
 
 FOLDER = Path(__file__).parent
-_NOT_DOMAINS = ("states", "frames")
+_STATES = ("states/ways", "states/grounds", "states/weather")
 SLOTS = {"payload_kg": "{kg}", "height_m": "{m}", "distance_km": "{km}", "hours": "{h}"}
 UNWEIGHED = ("{kg} of ", "the ")  # from a wording with a weight to one without
 AS_EVER = "base"  # a state's fact that is as the place has it: said, it rules out other states
@@ -138,9 +138,10 @@ def lexicon() -> Lexicon:
     states = {
         name: State(name=name, facts=said["facts"], absent=said.get("absent", {}),
                     **{form: tuple(said.get(form, ())) for form in _FORMS})
-        for name, said in _read("states").items()
+        for part in _STATES
+        for name, said in _read(part).items()
     }  # fmt: skip
-    names = sorted(p.stem for p in FOLDER.glob("*.yaml") if p.stem not in _NOT_DOMAINS)
+    names = sorted(p.stem for p in FOLDER.glob("*.yaml") if p.stem != "frames")
     whole = Lexicon(tuple(_domain(name, states) for name in names), states, _read("frames"))
     _no_wording_twice(whole)
     return whole

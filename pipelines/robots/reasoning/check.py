@@ -23,7 +23,7 @@ _STRANGER = cue(
 _UNFIT = re.compile(
     r"\b(?:cannot|can't|can not|could not|unable|unfit|unsuit\w+|not (?:able|suit\w*|fit)"
     r"|falls? away|ruled out|drops? out|(?:is|are) out|fails?|excluded|eliminated|gets? stuck"
-    r"|keep away|may not|be kept out|(?:has|have) no|lacks?"
+    r"|keep away|must not|may not|be kept out|(?:has|have) no|lacks?"
     r"|too (?:loud|weak|heavy|big|tall|slow|small|large)|not enough|at most"
     r"|no (?:more|higher) than|only [\d.]+|opens? no|climbs? no|only in water"
     r"|needs? (?:[\d.]+ m\b|light)|out of the question)\b|, not \d",
@@ -47,7 +47,7 @@ _LACKS = {  # requirement -> words that say a robot does not meet it
     "view_from_above": r"no view from above|cannot look down",
     "rain": r"cannot work in (?:the )?(?:heavy )?rain|kept out of (?:heavy )?rain",
     "light": r"cannot see in the dark|needs? light",
-    "near_people": r"keep away from people|not work close",
+    "near_people": r"not fly low among|not work among|not work close",
     "clutter": r"gets? stuck|cannot get through",
     "grounds": r"only in water|cannot leave the water",
 }  # fmt: skip
