@@ -188,4 +188,4 @@ def test_drawing_uses_no_writing(monkeypatch):
     for name in ("text", "multiline_text", "bitmap"):
         monkeypatch.setattr(f"PIL.ImageDraw.ImageDraw.{name}", refuse)
     for site in SITES.values():
-        draw(site, "a", 112)
+        assert draw(site, "a", 112).size == (112, 112)
