@@ -28,6 +28,7 @@ from pipelines.table import Row, read_rows, write_rows
 
 Node = Callable[[list[Row]], Iterable[Row]]
 CORPUS = "robots"
+_TRIES = 4000  # to put a task in other words that are near none of val and test
 
 
 def nodes(count: int) -> dict[str, Node]:
@@ -106,7 +107,7 @@ def paraphrase(rows: list[Row], count: int) -> Iterator[Row]:
             continue
         texts, status, error = [row.prompt] * count, None, None
         try:
-            texts = paraphrases(row.prompt, count, apart)
+            texts = paraphrases(row.prompt, count, apart, _TRIES)
         except ValueError as none_found:
             status, error = "quarantined", str(none_found)
         for number, text in enumerate(texts, 1):

@@ -9,25 +9,27 @@ from pipelines.robots.language import UnsayableError, realise
 from pipelines.robots.reading import UnreadableError, read, same, wordings
 from pipelines.robots.twins import LIMIT, Twins, jaccard, words_of
 
-_TRIES = 80
+TRIES = 80
 
 
-def paraphrases(text: str, count: int, kept_apart: Twins) -> list[str]:
+def paraphrases(text: str, count: int, kept_apart: Twins, most: int = TRIES) -> list[str]:
     """`count` other ways to put a task: none equal in words to it or another, none a near-twin
     of a text that is kept apart (val and test), and each read back to the same meaning.
 
     The same for the same text: records of the same words keep having the same words. Wordings that
-    were used give way to others while there are any; of many tries the first that
-    shares less than 60 % of its words with the text and its siblings is taken, or else the one that
-    shares least. Raises UnreadableError if the text is not made of the lexicon's words, ValueError
-    if no other way to put it was found.
+    were used give way to others while there are any; of many tries the first that shares less than
+    60 % of its words with the text and its siblings is taken, or else the one that shares least; up
+    to `most` tries are made where the first find none. Raises UnreadableError if the text is not
+    made of the lexicon's words, ValueError if no other way to put it was found.
     """
     said, rng = read(text), Random(f"paraphrase {text}")
     told, avoid = [text], wordings(text)
     while len(told) <= count:
         best: tuple[float, str] | None = None
-        for attempt in range(_TRIES):
-            lenient = attempt >= _TRIES // 2  # a long task may have no other short wordings
+        for attempt in range(most):
+            if attempt >= TRIES and best is not None:
+                break
+            lenient = attempt >= TRIES // 2  # a long task may have no other short wordings
             try:
                 other = realise(said, rng, () if lenient else avoid)
                 if not same(read(other), said):
