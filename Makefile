@@ -1,4 +1,4 @@
-# make demo | test | lock: each sets up all it needs, on Linux with Python 3.11+, pip, make and git.
+# make demo | test | bench | lock: each sets up all it needs, on Linux with Python 3.11+, pip, make and git.
 
 PYTHON ?= python3
 UV := .uv/bin/uv
@@ -11,10 +11,11 @@ RUN := runs/demo
 # The machine's own certificates, where it has some: behind a company's proxy no others are valid.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),1,0)
 
-.PHONY: help demo test lock clean
+.PHONY: help demo test bench lock clean
 help:
 	@echo "make demo    raw corpora -> sealed shards -> a trained model -> $(RUN)/report.html"
 	@echo "make test    ruff, pyright and every test"
+	@echo "make bench   NAME=build|...: measure tests/bench/NAME.py; a table, then a line of JSON"
 	@echo "make lock    remake requirements.lock from pyproject.toml"
 	@echo "make clean   remove what demo and test made (.venv, $(DEMO), $(RUN))"
 
@@ -43,6 +44,11 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+
+bench: $(READY)
+	@test -f "tests/bench/$(NAME).py" || \
+	  { echo "make bench needs NAME, one of: $(basename $(notdir $(wildcard tests/bench/*.py)))"; exit 1; }
+	$(BIN)/python tests/bench/$(NAME).py
 
 lock: $(UV)
 	$(UV) pip compile --quiet --universal --generate-hashes --upgrade --no-header \

@@ -44,6 +44,14 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return (self.corpus, self.split, self.id)
 
 
+class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of a data set, its path relative to the folder."""
+
+    path: str
+    nbytes: int
+    sha256: str
+
+
 class Count(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line of the ledger: how annotations of a corpus and split ended.
 
@@ -67,7 +75,11 @@ class Count(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a data set consists of. `bits` is the shard count's exponent by "corpus/split"."""
+    """What a data set consists of.
+
+    `bits` is the shard count's exponent by "corpus/split"; places that are not in it have shards by
+    container. `reasons` is the Parquet file of the whole ledger, reason by reason.
+    """
 
     format: str
     schema_version: int
@@ -77,6 +89,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     codecs: dict[str, str]
     bits: dict[str, int]
     ledger: tuple[Count, ...]
+    reasons: File
     shards: tuple[Shard, ...]
 
     @classmethod

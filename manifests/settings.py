@@ -20,9 +20,17 @@ class SettingsError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads 1e-4 (no dot) as text; a person typing a learning rate means the number."""
+    """YAML 1.1 as people mean it: 1e-4 (no dot) is a number, and on, off, yes and no are words."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012, as the class above has it
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":bool")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d+)?[eE][-+]?\d+$"), list("-+0123456789")
 )

@@ -5,6 +5,7 @@ temporary name, synced, renamed, and its folder synced.
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.seal import NAME, Seal
+from manifests.seal import NAME, File, Seal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,6 +65,14 @@ def write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         publish(temporary, path)
+
+
+def write_named(folder: Path, stem: str, suffix: str, data: bytes) -> File:
+    """Write `<folder>/<stem>-<8 hex of sha256><suffix>`: other content, another name."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = f"{stem}-{sha256[:8]}{suffix}"
+    write(folder / path, data)
+    return File(path=path, nbytes=len(data), sha256=sha256)
 
 
 @contextmanager

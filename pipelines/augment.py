@@ -60,7 +60,7 @@ def _contradiction(row: Row) -> str | None:
     try:
         said = read(row.prompt)
     except UnreadableError as error:
-        return f"has requirements, but {error}"
+        return f"unreadable task: it has requirements, but {error}"
     needs = [said.need(item, meta.get("site") or {}) for item in said.items]
     answers = [suited(need) for need in needs]
     if row.plan:
@@ -71,7 +71,7 @@ def _contradiction(row: Row) -> str | None:
         expected, found = [", ".join(answers[0])], [row.target]
     if found == expected:
         return None
-    return f"labelled {found}; the capability model gives {expected}"
+    return f"contradicted label: {found}; the capability model gives {expected}"
 
 
 def split(rows: list[Row]) -> Iterator[Row]:
@@ -83,7 +83,7 @@ def split(rows: list[Row]) -> Iterator[Row]:
         if row.split == "train" and row.status is None:
             twin = next(apart.of(row.prompt), None)
         if twin is not None:
-            error = f"near-twin of the val or test task {twin!r}"
+            error = f"near-twin of a val or test task: {twin!r}"
             row = msgspec.structs.replace(row, status="held back", error=error)
         yield row
 
@@ -109,7 +109,7 @@ def paraphrase(rows: list[Row], count: int) -> Iterator[Row]:
         try:
             texts = paraphrases(row.prompt, count, apart, _TRIES)
         except ValueError as none_found:
-            status, error = "quarantined", str(none_found)
+            status, error = "quarantined", f"no paraphrase: {none_found}"
         for number, text in enumerate(texts, 1):
             identity = f"{row.id}-p{number}"
             yield msgspec.structs.replace(

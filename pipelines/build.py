@@ -1,16 +1,13 @@
-"""Raw corpora -> a sealed data set: survey -> tabulate -> gate -> scenes -> pack -> seal.
+"""Raw corpora -> a sealed data set: prepare -> scenes -> pack -> seal.
 
-Robot-selection tasks are checked, split, put in other words and reasoned between tabulate and gate
-(`augment.py`). Plain functions on specs (names and paths, never rows), walked once, by `build`; an
-Engine says how each node is run: on this process's threads, or as Prefect tasks (`flows.py`). One
-build at a time writes to a folder.
+Plain functions on specs, walked once, by `build`; an Engine says how each node is run: on this
+process's threads, or as Prefect tasks (`flows.py`). One build at a time writes to a folder.
 """
 
 import platform
 import re
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -18,20 +15,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-import polars as pl
 from rich.console import Console
 
 from manifests import store
 from manifests.schema import SCHEMA_VERSION, Split
-from manifests.seal import FORMAT, Count, Seal, SealError, merkle_root
-from pipelines import augment, corpora, pack
+from manifests.seal import FORMAT, Seal, SealError, Shard, merkle_root
+from pipelines import alike, ledger, pack
 from pipelines.config import BuildConfig
-from pipelines.corpora import CorpusError
 from pipelines.engine import Engine, Walk
-from pipelines.gate import ShardPlan, gate
-from pipelines.pack import Failure, Packed
+from pipelines.gate import Line, ShardPlan
+from pipelines.pack import Packed
+from pipelines.prepare import Prepared, prepare
 from pipelines.scenes import draw_scenes, helpers
-from pipelines.table import write_rows
 from shards.images import codecs
 
 S = TypeVar("S")
@@ -40,42 +35,17 @@ _OURS = re.compile(r"(?P<corpus>.+)-(train|val|test)-.+-[0-9a-f]{8}\.(tar|parque
 
 
 class BuildError(ValueError):
-    """A build that must not be sealed: an empty corpus, or a ledger that does not balance."""
-
-
-class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What a survey saw of a corpus: annotation files and their bytes, and images on disk."""
-
-    corpus: str
-    files: int
-    nbytes: int
-    images: int
-
-
-class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """A corpus as rows: the Parquet file of them, and how many annotations were read."""
-
-    corpus: str
-    path: str
-    read: int
+    """A build that cannot begin, or must not be sealed: too much is missing or lost."""
 
 
 def build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> Seal:
     """Build `config` into `out` and seal it; what stood there before stays whole until then.
 
-    Raises CorpusError, BuildError or OSError; nothing half-built has a final name.
+    Raises BuildError, CorpusError, LedgerError or OSError; nothing half-built has a final name.
     """
     out = out.resolve()
     if out.exists() and not out.is_dir():
         raise BuildError(f"--out {out} is a file; expected a folder, or a name for a new one")
-    root = Path(config.root).resolve()
-    below = [name for name in config.corpora if config.folders(name).path.is_relative_to(root)]
-    if below and not root.is_dir():
-        raise CorpusError(
-            f"root {root} does not exist, so there is no {', '.join(below)}. Correct it in the "
-            f"config or by --set root=DIR, or draw a small one: python -m pipelines samples --out "
-            f"{root}"
-        )
     with store.sole_writer(out):
         return _build(config, out, engine, console)
 
@@ -92,68 +62,29 @@ def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> 
         with walk.node(node, len(specs)) as advance:
             return engine.each(node, function, specs, labels, advance)
 
-    names = list(config.corpora)
     try:
-        found = each("survey", partial(survey, config=config), names, names)
-        tables = each("tabulate", partial(tabulate, config=config, work=work), names, names)
-        if augment.CORPUS in names:
-            at = names.index(augment.CORPUS)
-            for node, function in augment.nodes(config.paraphrases).items():
-                step = partial(augmented, node=node, function=function, work=work)
-                tables[at : at + 1] = each(node, step, [tables[at]], [augment.CORPUS])
-        (plans,) = each("gate", partial(place, config=config, work=work), [tables], ["all"])
+        prepared = prepare(config, work, each, cache=out / alike.FOLDER)
+        if prepared.errors:
+            raise BuildError("\n".join(prepared.errors))
+        plans = prepared.plans
         shards = [plan.name for plan in plans]
         with helpers(config.workers) as pool:
             drawn = partial(draw_scenes, folder=work, pool=pool)
             plans = each("scenes", drawn, plans, shards)
         packed = each("pack", partial(pack_one, config=config, out=out), plans, shards)
-        results = list(zip(plans, packed, strict=True))
-        (sealed,) = each("seal", partial(seal, config=config, out=out), [results], ["all"])
+        lines = ledger.merged([*prepared.lines, *(ln for one in packed for ln in one.lines)])
+        if errors := list(ledger.errors(lines, config)):
+            raise BuildError("\n".join(errors))
+        finished = [(lines, plans, packed)]
+        (sealed,) = each("seal", partial(seal, config=config, out=out), finished, ["all"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
         with suppress(SealError):  # a build that failed: back to what is sealed, if anything is
             _collect(out, Seal.read(out))
-    _describe(out, config, started, walk, found)
+    for warning in ledger.warnings(lines, config):
+        console.print(f"warning: {warning}", style="yellow", highlight=False)
+    _describe(out, config, started, walk, prepared)
     return sealed
-
-
-def survey(corpus: str, config: BuildConfig) -> Found:
-    """Look for a corpus's files. Raises CorpusError saying what is missing."""
-    there = corpora.load(corpus).survey(config.folders(corpus))
-    nbytes = sum(path.stat().st_size for path in there.files)
-    return Found(corpus=corpus, files=len(there.files), nbytes=nbytes, images=there.images)
-
-
-def tabulate(corpus: str, config: BuildConfig, work: Path) -> Table:
-    """Read a corpus's annotations into rows. Raises CorpusError for a file that cannot be read."""
-    there = corpora.load(corpus).survey(config.folders(corpus))
-    path = work / f"{corpus}.rows"
-    return Table(corpus=corpus, path=str(path), read=write_rows(path, corpus, there.rows()))
-
-
-def augmented(table: Table, node: str, function: augment.Node, work: Path) -> Table:
-    """The robots' table after one more node."""
-    path = work / f"{table.corpus}-{node}.rows"
-    read = augment.apply(function, Path(table.path), path)
-    return Table(corpus=table.corpus, path=str(path), read=read)
-
-
-def place(tables: list[Table], config: BuildConfig, work: Path) -> list[ShardPlan]:
-    """Gate all rows and plan the shards. Raises BuildError if a corpus has nothing to write."""
-    plans = gate([Path(table.path) for table in tables], config.bits, config.protect, work)
-    for table in tables:
-        of_corpus = [plan for plan in plans if plan.corpus == table.corpus]
-        if (planned := sum(plan.annotations for plan in of_corpus)) != table.read:
-            raise BuildError(f"{table.corpus}: {table.read} annotations read, {planned} placed")
-        rows = [plan.rows for plan in of_corpus]
-        failures: list[Failure] = []
-        if rows:
-            errors = pl.read_parquet(rows, columns=["error", "locator"], glob=False)
-            if errors["error"].null_count():
-                continue
-            failures = [Failure(error, 1, locator) for error, locator in errors.iter_rows()]
-        raise BuildError(_nothing(table.corpus, table.read, failures))
-    return plans
 
 
 def pack_one(plan: ShardPlan, config: BuildConfig, out: Path) -> Packed:
@@ -161,68 +92,45 @@ def pack_one(plan: ShardPlan, config: BuildConfig, out: Path) -> Packed:
     return pack.pack(plan, Path(config.root).resolve(), out, config.image)
 
 
-def seal(results: list[tuple[ShardPlan, Packed]], config: BuildConfig, out: Path) -> Seal:
+def seal(
+    finished: tuple[list[Line], list[ShardPlan], list[Packed]], config: BuildConfig, out: Path
+) -> Seal:
     """Check that the ledger balances and every file is there, then replace `dataset.json`."""
-    shards = tuple(result.shard for _, result in results)
+    lines, plans, packed = finished
+    shards = tuple(one.shard for one in packed)
     for shard in shards:
         for name, size in ((shard.tar, shard.nbytes), (shard.manifest, shard.manifest_nbytes)):
             if (out / name).stat().st_size != size:
                 raise BuildError(f"{out / name} is not the {size} bytes that were written")
+    counts = ledger.counts(lines, _records(shards))
+    for count in counts:
+        of_place = [p for p in plans if (p.corpus, p.split) == (count.corpus, count.split)]
+        planned = sum(plan.annotations for plan in of_place)
+        if not count.balances or count.read != planned:
+            place = f"{count.corpus}/{count.split}"
+            raise BuildError(f"the ledger of {place} does not balance: {planned} planned, {count}")
     sealed = Seal(
         format=FORMAT,
         schema_version=SCHEMA_VERSION,
         root=merkle_root(shards),
         config_digest=config.digest,
         image_policy=msgspec.structs.asdict(config.image),
-        codecs=codecs(),
+        codecs=codecs() | alike.codecs(config),
         bits=config.bits,
-        ledger=tuple(_ledger(results)),
+        ledger=tuple(counts),
+        reasons=ledger.write(out, lines),
         shards=shards,
     )
-    for corpus in config.corpora:
-        of_corpus = [result for plan, result in results if plan.corpus == corpus]
-        if not any(result.shard.records for result in of_corpus):
-            failures = [failure for result in of_corpus for failure in result.failures]
-            read = sum(failure.annotations for failure in failures)
-            raise BuildError(_nothing(corpus, read, failures))
     store.commit(out, sealed)
     return sealed
 
 
-def _ledger(results: Iterable[tuple[ShardPlan, Packed]]) -> Iterator[Count]:
-    sums: dict[tuple[str, Split], Counter[str]] = {}
-    for plan, result in results:
-        count = sums.setdefault((plan.corpus, plan.split), Counter())
-        count.update(result.fates)
-        count.update(read=plan.annotations, records=result.shard.records)
-    for (corpus, split), count in sorted(sums.items()):
-        line = Count(
-            corpus=corpus,
-            split=split,
-            read=count["read"],
-            written=count["written"],
-            quarantined=count["quarantined"],
-            duplicate=count["duplicate"],
-            held_back=count["held back"],
-            records=count["records"],
-            unannotated=count["unannotated"],
-        )
-        if not line.balances:
-            raise BuildError(f"the ledger of {corpus}/{split} does not balance: {line}")
-        yield line
-
-
-def _nothing(corpus: str, read: int, failures: Iterable[Failure]) -> str:
-    """The message for a corpus that is present but gives no sample."""
-    reasons, first = Counter[str](), dict[str, str]()
-    for failure in failures:
-        reasons[failure.error] += failure.annotations
-        first.setdefault(failure.error, failure.locator)
-    lines = [f"{corpus}: {read} annotations read, none can be written; the commonest reasons:"]
-    for reason, count in reasons.most_common(10):
-        lines.append(f"  {count:>7,}  {reason}, as {first[reason] or 'in its annotation file'}")
-    lines += [] if reasons else ["  its files hold no annotation"]
-    return "\n".join([*lines, f"Mend the files, or remove {corpus} from the config"])
+def _records(shards: Sequence[Shard]) -> dict[tuple[str, Split], int]:
+    records: dict[tuple[str, Split], int] = {}
+    for shard in shards:
+        place = (shard.corpus, shard.split)
+        records[place] = records.get(place, 0) + shard.records
+    return records
 
 
 def _collect(out: Path, sealed: Seal) -> None:
@@ -231,18 +139,20 @@ def _collect(out: Path, sealed: Seal) -> None:
     By their names: `out` may hold a user's own tars, which are nobody's to remove.
     """
     listed = {out / name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
+    listed.add(out / sealed.reasons.path)
+    ours = list(out.glob("manifests/ledger-*.parquet"))
     for folder in (*out.glob("*"), *out.glob("manifests/*")):
         named = ((path, _OURS.fullmatch(path.name)) for path in folder.glob("*"))
-        ours = [path for path, name in named if name and name["corpus"] == folder.name]
+        ours += [path for path, name in named if name and name["corpus"] == folder.name]
         if folder.name in {shard.corpus for shard in sealed.shards}:
             ours += (path for path in folder.glob(f"{store.TEMPORARY}*") if path.is_file())
-        for path in ours:
-            if path not in listed:
-                path.unlink()
+    for path in ours:
+        if path not in listed:
+            path.unlink()
 
 
 def _describe(
-    out: Path, config: BuildConfig, started: datetime, walk: Walk, found: list[Found]
+    out: Path, config: BuildConfig, started: datetime, walk: Walk, prepared: Prepared
 ) -> None:
     """`build.json`: when, where and how fast; nothing that the data set depends on."""
     story = {
@@ -251,6 +161,6 @@ def _describe(
         "python": platform.python_version(),
         "config": config,
         "nodes": walk.nodes,
-        "found": found,
+        "found": prepared.found,
     }
     store.write(out / "build.json", msgspec.json.format(msgspec.json.encode(story)) + b"\n")

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from manifests.seal import Seal
 from pipelines import config as configs
 from pipelines.robots.choose import MULTI, SINGLE
 from pipelines.sheet import Show
 
+ROOT = Path(__file__).resolve().parents[1]  # the repository
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Turn raw corpora into shards.")
 
 
@@ -38,26 +38,103 @@ def build(
     except RuntimeError as error:  # of Prefect: no server could be reached or started
         if plain:
             raise
-        typer.echo(f"build failed in Prefect: {error}. Without it: add --plain", err=True)
+        again = "Start the server again: python -m pipelines up, or forget it: ... down"
+        typer.echo(f"build failed in Prefect: {error}. {again}. Without it: add --plain", err=True)
         raise typer.Exit(1) from None
     except (ValueError, OSError) as error:  # ours carry the place and the mend; the rest, a reason
         typer.echo(f"build failed: {error}", err=True)
         raise typer.Exit(1) from None
     seal = Seal.read(out)
-    console.print(_ledger(seal))
+    from pipelines import ledger
+
+    console.print(ledger.table(seal.ledger))
+    for line in ledger.reasons(ledger.read(out, seal)):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     console.print(f"sealed {out} with root {seal.root}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, typer.Option(help="A YAML file such as pipelines/configs/full.yaml.")],
+    out: Annotated[Path, typer.Option(help="Where the data set is to go.")] = Path("data/shards"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object, to read by machine.")
+    ] = False,
+    override: Annotated[list[str] | None, typer.Option("--set", help="root=data/base_vlm")] = None,
+) -> None:
+    """Say what a build would write, what it would cost, and what it keeps out of training."""
+    from pipelines import plan_tables
+    from pipelines.engine import Threads
+    from pipelines.plan import plan as plan_build
+
+    console = Console(stderr=True)
+    try:
+        checked = configs.load(config, override or [])
+        planned = plan_build(checked, out, Threads(checked.workers), console)
+    except (ValueError, OSError) as error:
+        typer.echo(f"plan failed: {error}", err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(plan_tables.as_json(planned))
+    else:
+        plan_tables.show(planned, Console())
+    raise typer.Exit(0 if planned.ready else 1)
+
+
+@app.command()
+def download(
+    config: Annotated[Path | None, typer.Option(help="Take root and corpora from here.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Where they go: data/base_vlm.")] = None,
+    corpus: Annotated[list[str] | None, typer.Option(help="One of them; repeat for more.")] = None,
+    minimal: Annotated[bool, typer.Option("--minimal", help="The smallest useful set.")] = False,
+    images: Annotated[
+        bool, typer.Option("--images", help="Also images by address, of cc3m and laion.")
+    ] = False,
+) -> None:
+    """Fetch the corpora's official files; what is there already stays, what broke off goes on."""
+    from pipelines.download import download as fetch
+    from pipelines.download import listing
+    from pipelines.engine import Threads
+
+    console, corpora = Console(stderr=True), corpus or []
+    try:
+        if config is not None:
+            checked = configs.load(config)
+            root = root or Path(checked.root)
+            readers = [checked.corpus(name).reader or name for name in checked.corpora]
+            listed = [name for name in readers if name in listing.load().corpora]
+            corpora = corpora or listed or readers  # none is listed: say so, do not fetch all
+        root = root or Path("data/base_vlm")
+        files = fetch(root, corpora, minimal, images, Threads(4), console)
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+    except (ValueError, OSError) as error:
+        typer.echo(f"download failed: {error}", err=True)
+        raise typer.Exit(1) from None
+    console.print(f"{root} has all {len(files)} files", highlight=False, soft_wrap=True)
 
 
 @app.command()
 def samples(
     out: Annotated[Path, typer.Option(help="Where the small base_vlm tree goes.")],
-    images: Annotated[int, typer.Option(help="Pictures of COCO; GQA has its own besides.")] = 600,
+    images: Annotated[int, typer.Option(help="Pictures: 3/4 of COCO, 1/4 of GQA.")] = 600,
     seed: Annotated[int, typer.Option(help="Another seed, other pictures.")] = 1,
+    as_on_disk: Annotated[
+        bool, typer.Option("--as-on-disk", help="As a downloader leaves it: caches, gaps, zips.")
+    ] = False,
+    traps: Annotated[
+        bool, typer.Option("--traps", help="With what goes wrong in real files; see traps.json.")
+    ] = False,
 ) -> None:
-    """Draw small corpora in the official COCO, VQA v2 and GQA layouts, with true annotations."""
+    """Draw small corpora of every sort in their official layouts, with true annotations."""
     from pipelines.samples import write_samples
 
-    counts = write_samples(out, images=images, seed=seed)
+    try:
+        counts = write_samples(out, images, seed, as_on_disk=as_on_disk, traps=traps)
+    except (ValueError, OSError) as error:
+        typer.echo(f"samples failed: {error}", err=True)
+        raise typer.Exit(1) from None
     typer.echo(f"{out}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
 
 
@@ -118,14 +195,33 @@ def scenes(
     typer.echo(f"{sheet}: {picture.width} x {picture.height}")
 
 
-def _ledger(seal: Seal) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    names = ("read", "written", "quarantined", "duplicate", "held back", "images", "unannotated")
-    table.add_column("annotations", no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
-    for count in seal.ledger:
-        values = (count.read, count.written, count.quarantined, count.duplicate, count.held_back)
-        values += (count.records, count.unannotated)
-        table.add_row(f"{count.corpus}/{count.split}", *(f"{value:,}" for value in values))
-    return table
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(help="Of the page, which only this machine sees.")] = 4200,
+) -> None:
+    """Start a Prefect server, our deployments and a worker, in the background."""
+    from pipelines import up as prefect
+
+    try:
+        page = prefect.up(ROOT, port, lambda line: typer.echo(line, err=True))
+    except (ValueError, OSError) as error:
+        typer.echo(f"up failed: {error}", err=True)
+        raise typer.Exit(1) from None
+    run = "prefect deployment run build-shards"
+    typer.echo(f"Prefect's page: {page}\nIn {ROOT}, for example:")
+    typer.echo(f"  {run} -p config=pipelines/configs/demo.yaml -p out=data/demo/shards --watch")
+    typer.echo(f"  {run}/build-shards    (the same deployment, as Prefect spells it)")
+    typer.echo("  python -m pipelines down")
+
+
+@app.command()
+def down() -> None:
+    """End all that `up` started, and what it runs; the page's history stays for the next `up`."""
+    from pipelines import up as prefect
+
+    try:
+        ended = prefect.down(ROOT)
+    except (ValueError, OSError) as error:
+        typer.echo(f"down failed: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{ended} processes ended" if ended else "nothing was running")

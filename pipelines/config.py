@@ -1,49 +1,63 @@
 """What a build is told: a YAML file, checked before anything is read."""
 
-import difflib
-import fnmatch
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
 from manifests import settings
 from manifests.place import MAX_BITS
-from manifests.schema import SPLITS, Split, canonical_json
+from manifests.schema import Split, canonical_json
+from manifests.settings import SettingsError
 from pipelines import corpora
-from pipelines.corpora import Folders
+from pipelines.corpora import Corpus, CorpusError, Folders
+from pipelines.protect import Protect
 from shards.images import ImagePolicy
 
 Bits = Annotated[int, msgspec.Meta(ge=0, le=MAX_BITS)]
+Field = Literal["image", "prompt", "target", "id", "split"]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class CorpusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One corpus. `path` is its folder: below `root`, or from here if it begins with ./ or /.
 
+    `reader` is the corpus whose files it is like, if that is not its own name: `generic`, say.
     `bits`: a split has 2**bits shards; with one bit more, each splits into two. One number for all
-    splits, or one by split (those not named have 1 shard).
+    splits, or one by split (those not named have 1 shard). `splits` changes what official splits
+    become, `{val: train}`, or leaves one out, `{val: null}`. `on_empty: report` turns a corpus that
+    gives no sample into a warning. `max_quarantined` replaces the build's. `fields` says what the
+    fields of a generic corpus mean.
     """
 
     path: str | None = None
+    reader: str | None = None
     bits: Bits | dict[Split, Bits] = 0
+    splits: dict[str, Split | None] = {}
+    on_empty: Literal["fail", "report"] = "fail"
+    max_quarantined: Share | None = None
+    fields: dict[Field, str] = {}
 
     def bits_of(self, split: Split) -> int:
         return self.bits.get(split, 0) if isinstance(self.bits, dict) else self.bits
 
 
 class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A build. `protect` lists corpus/split patterns whose images no corpus trains on.
+    """A build. `protect` says what no corpus trains on (`protect.py`).
 
-    `paraphrases` is how many times each robot-selection task of train is put in other words
-    besides. `workers` (shards packed at a time) and `root` change nothing that is written.
+    `max_quarantined` is the share of a corpus's annotations that may be unusable. `paraphrases` is
+    how many times each robot-selection task of train is put in other words besides. `workers`
+    (shards packed at a time) and `root` change nothing that is written.
     """
 
     root: str
     corpora: dict[str, CorpusConfig | None]  # `coco:` alone means its defaults
     image: ImagePolicy = ImagePolicy()
-    protect: tuple[str, ...] = ()
+    protect: Protect = Protect()
+    max_quarantined: Share = 0.05
     paraphrases: Annotated[int, msgspec.Meta(ge=0, le=8)] = 2
     workers: Annotated[int, msgspec.Meta(ge=1)] = 2
 
@@ -51,33 +65,56 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """The settings of a corpus of this build."""
         return self.corpora[name] or CorpusConfig()
 
+    def reader(self, name: str) -> Corpus:
+        """What reads a corpus of this build. Raises CorpusError for an unknown name."""
+        return corpora.load(self.corpus(name).reader or name)
+
+    def by_container(self, name: str) -> bool:
+        """Whether a corpus is placed by its containers, not by its groups."""
+        return self.reader(name).LAYOUT == "container"
+
     @property
     def bits(self) -> dict[str, int]:
-        """The exponent of the number of shards by "corpus/split"."""
+        """The exponent of the number of shards by "corpus/split", where groups decide the shard."""
         return {
             f"{name}/{split}": self.corpus(name).bits_of(split)
             for name in self.corpora
+            if not self.by_container(name)
             for split in get_args(Split)
         }
 
-    def folders(self, corpus: str) -> Folders:
-        """Where a corpus lies."""
-        return Folders(Path(self.root).resolve(), self._path(corpus), self._path("coco"))
+    def quarantine(self, name: str) -> float:
+        """The share of a corpus's annotations that may be unusable."""
+        own = self.corpus(name).max_quarantined
+        return self.max_quarantined if own is None else own
 
-    def _path(self, corpus: str) -> Path:
-        said = self.corpora.get(corpus) or CorpusConfig()
-        path = said.path or corpora.load(corpus).PATH
+    def folders(self, name: str) -> Folders:
+        """Where a corpus of this build lies, and what is said of it."""
+        said = self.corpus(name)
+        return Folders(
+            corpus=name,
+            root=Path(self.root).resolve(),
+            path=self._path(name),
+            coco=self._path("coco"),
+            splits={**self.reader(name).SPLITS, **said.splits},
+            fields={str(name): field for name, field in said.fields.items()},
+        )
+
+    def _path(self, name: str) -> Path:
+        said = self.corpora.get(name) or CorpusConfig()
+        path = said.path or corpora.load(said.reader or name).PATH
         here = path.startswith(("./", "../", "/"))
         return Path(path).resolve() if here else Path(self.root).resolve() / path
 
     @property
     def digest(self) -> str:
-        """sha256 of all that decides the bytes written."""
+        """sha256 of all that decides the bytes of records; `bits` only says where they go."""
         decides = {
-            "bits": self.bits,
+            "fields": {name: self.corpus(name).fields for name in self.corpora},
             "image": self.image,
             "paraphrases": self.paraphrases,
-            "protect": sorted(self.protect),
+            "protect": self.protect.digest,
+            "splits": {name: self.folders(name).splits for name in self.corpora},
         }
         return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
 
@@ -85,14 +122,32 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def load(path: Path | str, overrides: Sequence[str] = ()) -> BuildConfig:
     """A checked config. Raises SettingsError or CorpusError, with the right spelling."""
     config = settings.load(path, BuildConfig, overrides)
-    if not config.corpora:
-        raise settings.SettingsError(f"{path}: corpora is empty; name at least one")
-    for name in config.corpora:
-        corpora.load(name)
-    places = [f"{name}/{split}" for name in corpora.names() for split in SPLITS]
-    for pattern in config.protect:
-        if not fnmatch.filter(places, pattern):  # misspelt, it would protect nothing in silence
-            near = difflib.get_close_matches(pattern, places, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(places)}"
-            raise settings.SettingsError(f"{path}: protect {pattern!r} names no split; {hint}")
+    try:
+        _check(config)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
     return config
+
+
+def _check(config: BuildConfig) -> None:
+    if not config.corpora:
+        raise SettingsError("corpora is empty; name at least one")
+    for name in config.corpora:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
+            raise SettingsError(f"corpus {name!r}: a name is of a-z, 0-9 and _, a letter first")
+        try:
+            official = config.reader(name).SPLITS
+        except CorpusError as error:
+            if config.corpus(name).reader is None:
+                raise CorpusError(
+                    f"{error}; or say what it is like, {name}: {{reader: generic}}"
+                ) from None
+            raise
+        for split in config.corpus(name).splits.keys() - official.keys() if official else ():
+            known = ", ".join(official)
+            raise SettingsError(f"{name} has no official split {split!r}; it has {known}")
+        if official and not any(config.folders(name).splits.values()):
+            raise SettingsError(f"{name}: splits leaves none to read; remove {name} instead")
+        if config.by_container(name) and config.corpus(name).bits:
+            raise SettingsError(f"{name} has a shard for each of its containers; remove its bits")
+    config.protect.check([*config.corpora, *corpora.names()])

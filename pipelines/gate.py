@@ -1,24 +1,22 @@
-"""The table -> what each shard is made of: joined, placed, gated, without a byte of an image.
+"""A bucket of placed rows -> what each of its shards is made of, without a byte of an image.
 
 In this order a row ends as: quarantined (its reader said so, or its key is unfit for a tar), held
-back (its image is protected by another split), quarantined (its key is another record's), duplicate
-(said before of the same image), or goes to its shard. The plan is one Parquet file a shard, so that
-a worker is told a path, never rows.
+back (its image or question is protected by another split), quarantined (its key is another
+record's), duplicate (said before of the same image), or goes to its shard. The plan is one Parquet
+file a shard, so that a worker is told a path, never rows.
 """
 
-import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import polars as pl
 
-from manifests.place import order_in_shard, shard_of, split_of
-from manifests.schema import Split
+from manifests.place import order_in_shard
+from manifests.schema import Split, Status
+from pipelines.buckets import COUNTED, RECORD, normal, with_functions
 
-_SAID = ("corpus", "split", "group", "kind", "prompt", "target", "box", "plan", "meta")
-# What all rows of a record share; `pack.py` takes them from the first.
-_RECORD = ("group", "split", "locator", "robots", "plan", "meta")
+_SAID = ("kind", "prompt", "target", "box", "plan", "meta")
 
 
 class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +27,7 @@ class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     rows: str
     annotations: int
+    records: int  # that will be written, if their images can be read
     scenes: str | None = None
 
     @property
@@ -36,63 +35,61 @@ class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.corpus}-{self.split}-{self.id}"
 
 
-def gate(
-    tables: Sequence[Path], bits: Mapping[str, int], protect: Sequence[str], out: Path
-) -> list[ShardPlan]:
-    """Place and gate the rows of all corpora; one plan a shard, sorted by place.
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the ledger: how many annotations (images, if unannotated) ended so, and one of
+    them."""
 
-    `tables` are Parquet files of pipelines.table.SCHEMA, `bits` the shards' exponent by place,
-    `protect` patterns such as "coco/val".
+    corpus: str
+    split: Split
+    status: Status
+    reason: str
+    annotations: int
+    example: str
+
+
+class Gated(msgspec.Struct, frozen=True, kw_only=True):
+    """The shards of a bucket, and how those of its rows ended that go to none."""
+
+    plans: tuple[ShardPlan, ...]
+    lines: tuple[Line, ...]
+
+
+def gate(
+    bucket: Path, disputed: Path, guards: tuple[Path, Path], near: Path | None, out: Path
+) -> Gated:
+    """Decide how each row of a bucket ends, and write its shards' plans.
+
+    `disputed` and `guards` are what `place` and `guard` wrote; `near` is a Parquet file (group,
+    near_group) of train images that look like another.
     """
-    rows = pl.concat([pl.read_parquet(path, glob=False) for path in tables])
-    rows = _place(rows, bits)
+    rows = pl.read_parquet(bucket, glob=False)
+    groups, texts = (pl.read_parquet(path, glob=False) for path in guards)
     rows = _unfit_keys(rows)
-    rows = _hold_back(rows, protect)
-    rows = _doubled_keys(rows)
+    rows = _hold_back(rows, groups)
+    rows = _hold_back_questions(rows, texts)
+    if near is not None:
+        rows = _hold_back_near(rows, pl.read_parquet(near, glob=False))
+    rows = _doubled_keys(rows, _owners(pl.read_parquet(disputed, glob=False), groups))
     rows = _duplicates(rows)
     rows = _thread_numbers(rows)
+    lines = tuple(_lines(rows))
+    rows = _in_order(rows)
     plans: list[ShardPlan] = []
     for (corpus, split, shard), part in sorted(
         rows.partition_by("corpus", "split", "shard", as_dict=True).items()
     ):
         path = out / f"{corpus}-{split}-{shard}.parquet"
-        part.sort("order", "thread", "turn", "id").write_parquet(path)
+        part.write_parquet(path)
         plan = ShardPlan(
             corpus=str(corpus),
             split=msgspec.convert(split, Split),
             id=str(shard),
             rows=str(path),
-            annotations=_annotations(part),
+            annotations=part.filter(COUNTED).height,
+            records=part.filter(pl.col("status").is_null())["key"].n_unique(),
         )
         plans.append(plan)
-    return plans
-
-
-def _annotations(rows: pl.DataFrame) -> int:
-    return rows.filter(pl.col("status").ne_missing("unannotated")).height
-
-
-def _place(rows: pl.DataFrame, bits: Mapping[str, int]) -> pl.DataFrame:
-    """Add `split` where the corpus has none, `shard`, and `order` in it."""
-    rows = rows.with_row_index("row")  # joins do not keep the order in which a corpus was read
-    rows = _with(rows, ["group"], by_md5=split_of)
-    rows = rows.with_columns(split=pl.coalesce("split", "by_md5")).drop("by_md5")
-    rows = _with(
-        rows,
-        ["corpus", "split", "group"],
-        shard=lambda corpus, split, group: shard_of(group, bits[f"{corpus}/{split}"]),
-    )
-    return _with(rows, ["key"], order=order_in_shard).sort("row")
-
-
-def _with(rows: pl.DataFrame, of: list[str], **new: Callable[..., str]) -> pl.DataFrame:
-    """Add columns that are functions of the columns `of`, called once for each distinct value."""
-    distinct = rows.select(of).unique()
-    columns = {
-        name: pl.Series([function(*row) for row in distinct.iter_rows()], dtype=pl.String)
-        for name, function in new.items()
-    }
-    return rows.join(distinct.with_columns(**columns), on=of, how="left")
+    return Gated(plans=tuple(plans), lines=lines)
 
 
 def _set(rows: pl.DataFrame, where: pl.Expr, status: str, error: pl.Expr) -> pl.DataFrame:
@@ -107,57 +104,83 @@ def _set(rows: pl.DataFrame, where: pl.Expr, status: str, error: pl.Expr) -> pl.
 def _unfit_keys(rows: pl.DataFrame) -> pl.DataFrame:
     """One odd name in a corpus is one row quarantined; `schema.check` would refuse its shard."""
     unfit = ~pl.col("key").str.contains(r"^[A-Za-z0-9_-]{1,90}$")
-    error = pl.format("key {} is not 1 to 90 of A-Z a-z 0-9 _ -", "key")
+    error = pl.format("unfit key: {} is not 1 to 90 of A-Z a-z 0-9 _ -", "key")
     return _set(rows, unfit, "quarantined", error)
 
 
-def _doubled_keys(rows: pl.DataFrame) -> pl.DataFrame:
+def _owners(disputed: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
+    """The record whose a disputed key is: the first one read that is not held back."""
+    if disputed.is_empty():
+        return disputed
+    rows = _hold_back(disputed, groups).filter(pl.col("status").is_null())
+    first = [pl.col(name).first().alias(f"first_{name}") for name in RECORD]
+    return rows.group_by("key", maintain_order=True).agg(*first)
+
+
+def _doubled_keys(rows: pl.DataFrame, owners: pl.DataFrame) -> pl.DataFrame:
     """A key names one record; later rows that would make it another are quarantined."""
-    usable = rows.filter(pl.col("status").is_null())
-    first = [pl.col(name).first().alias(f"first_{name}") for name in _RECORD]
-    owner = usable.group_by("key", maintain_order=True).agg(*first)
-    rows = rows.join(owner, on="key", how="left", maintain_order="left")
-    other = pl.any_horizontal(pl.col(name) != pl.col(f"first_{name}") for name in _RECORD)
+    if owners.is_empty():
+        return rows
+    rows = rows.join(owners, on="key", how="left", maintain_order="left")
+    other = pl.any_horizontal(pl.col(name) != pl.col(f"first_{name}") for name in RECORD)
     place = ("key", "first_group", "first_split")
-    error = pl.format("key {} is already that of a record of {} in {}", *place)
-    return _set(rows, other, "quarantined", error).drop(f"first_{name}" for name in _RECORD)
+    error = pl.format("doubled key: {} is already that of a record of {} in {}", *place)
+    return _set(rows, other, "quarantined", error).drop(f"first_{name}" for name in RECORD)
 
 
-def _hold_back(rows: pl.DataFrame, protect: Sequence[str]) -> pl.DataFrame:
-    """Train rows whose image stands in a protected corpus/split are not trained on."""
-    places = rows.select("corpus", "split").unique()
-    guarded = places.filter(
-        pl.Series(
-            [
-                any(fnmatch.fnmatchcase(f"{c}/{s}", p) for p in protect)
-                for c, s in places.iter_rows()
-            ],
-            dtype=pl.Boolean,
-        )
-    )
-    groups = (
-        rows.filter(pl.col("status").is_null() | (pl.col("status") == "unannotated"))
-        .join(guarded, on=["corpus", "split"], how="semi")
-        .group_by("group")
-        .agg(by=pl.format("{}/{}", "corpus", "split").min())
-    )
+def _hold_back(rows: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
+    """Train rows whose image is protected are not trained on."""
     rows = rows.join(groups, on="group", how="left", maintain_order="left")
     held = (pl.col("split") == "train") & pl.col("by").is_not_null()
     return _set(rows, held, "held back", pl.format("image is protected by {}", "by")).drop("by")
 
 
+def _hold_back_questions(rows: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:
+    """Nor are train rows that ask what a protected question asks, of its image or of any."""
+    if texts.is_empty():
+        return rows
+    rows = rows.with_columns(text=normal("prompt"))
+    of_any = texts.filter(pl.col("group").is_null()).select("text", any_by="by")
+    rows = rows.join(texts, on=["group", "text"], how="left", maintain_order="left")
+    rows = rows.join(of_any, on="text", how="left", maintain_order="left")
+    rows = rows.with_columns(by=pl.coalesce("by", "any_by"))
+    held = (pl.col("split") == "train") & pl.col("by").is_not_null()
+    error = pl.format("question is protected by {}", "by")
+    return _set(rows, held, "held back", error).drop("by", "any_by", "text")
+
+
+def _hold_back_near(rows: pl.DataFrame, near: pl.DataFrame) -> pl.DataFrame:
+    """Nor are train images that look like a protected one, or like one that is trained on."""
+    near = near.select("group", "near_group")
+    rows = rows.join(near, on="group", how="left", maintain_order="left")
+    held = (pl.col("split") == "train") & pl.col("near_group").is_not_null()
+    error = pl.format("image looks like another: {}", "near_group")
+    return _set(rows, held, "held back", error).drop("near_group")
+
+
 def _duplicates(rows: pl.DataFrame) -> pl.DataFrame:
-    """The same said twice of one image in one corpus: the first stays."""
-    usable = pl.col("status").is_null()
-    same = rows.filter(usable).with_columns(
-        first=pl.col("id").first().over(*_SAID), nth=pl.int_range(pl.len()).over(*_SAID)
+    """The same said twice of one image in one corpus: the first stays. A conversation is compared
+    as a whole, for a turn cut out of it would leave a hole."""
+    rows = rows.sort("row")
+    threads = (
+        rows.filter(pl.col("status").is_null())
+        .with_columns(said=pl.struct(_SAID).hash())
+        .group_by("corpus", "split", "group", "key", "thread", maintain_order=True)
+        .agg("said", first=pl.col("id").first())
+        .with_columns(said=pl.struct("said").hash())
+    )
+    same = ("corpus", "split", "group", "said")
+    threads = threads.with_columns(
+        first=pl.col("first").first().over(same), nth=pl.int_range(pl.len()).over(same)
     )
     rows = rows.join(
-        same.select("row", "first", "nth"), on="row", how="left", maintain_order="left"
+        threads.select("key", "thread", "first", "nth"),
+        on=["key", "thread"],
+        how="left",
+        maintain_order="left",
     )
-    return _set(rows, pl.col("nth") > 0, "duplicate", pl.format("same as {}", "first")).drop(
-        "first", "nth"
-    )
+    error = pl.format("said before: as {}", "first")
+    return _set(rows, pl.col("nth") > 0, "duplicate", error).drop("first", "nth")
 
 
 def _thread_numbers(rows: pl.DataFrame) -> pl.DataFrame:
@@ -169,3 +192,23 @@ def _thread_numbers(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(turn=pl.col("row")).with_columns(
         thread=natural.rank("dense").over("key", pl.col("status").is_null()).cast(pl.Int64) - 1
     )
+
+
+def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Records in the order of md5(key), or in that of their container."""
+    rows = with_functions(rows, ["key"], order=order_in_shard)
+    by_container = pl.col("shard").str.contains("-")
+    rows = rows.with_columns(at=pl.when(by_container).then("position").otherwise(0))
+    return rows.sort("at", "order", "thread", "turn", "id").drop("at")
+
+
+def _lines(rows: pl.DataFrame) -> Iterator[Line]:
+    """How many rows ended how, of those that go to no shard."""
+    of = ["corpus", "split", "status", "reason"]
+    ended = rows.filter(pl.col("status").is_not_null()).with_columns(
+        reason=pl.col("error").str.split(": ").list.first()
+    )
+    named = pl.concat_str("id", "locator", separator=" ").str.strip_chars()
+    example = pl.format("{} ({})", "error", named).first().alias("example")
+    for row in ended.group_by(of).agg(pl.len().alias("annotations"), example).sort(of).to_dicts():
+        yield msgspec.convert(row, Line)

@@ -5,33 +5,29 @@ from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq
 
-from manifests.schema import Record, Step, Turn
+from manifests.schema import Record, Status, Step, Turn
 from manifests.seal import Shard
-from pipelines.gate import ShardPlan
+from pipelines.gate import Line, ShardPlan
+from pipelines.locators import Images
+from pipelines.table import BOX, reason
 from shards import writer
-from shards.images import ImageError, ImagePolicy, store_image
+from shards.images import ImageError, ImagePolicy, Stored, oriented, store_image
 from shards.writer import ShardWriter, Source
 
-
-class Failure(NamedTuple):
-    """Why annotations were not written, how many, and the locator of the first."""
-
-    error: str
-    annotations: int
-    locator: str
+Rows = list[dict[str, Any]]
+_GRID = 1000  # a box in a text is in thousandths of the image's sides
 
 
 class Packed(msgspec.Struct, frozen=True, kw_only=True):
-    """A packed shard, how many annotations and images of it ended how, and why some failed."""
+    """A packed shard, and the ledger's lines for what was written and what failed in packing."""
 
     shard: Shard
-    fates: dict[str, int]  # annotations by status; images for "unannotated"
-    failures: tuple[Failure, ...]
+    lines: tuple[Line, ...]
 
 
 def pack(plan: ShardPlan, root: Path, out: Path, policy: ImagePolicy) -> Packed:
@@ -42,38 +38,43 @@ def pack(plan: ShardPlan, root: Path, out: Path, policy: ImagePolicy) -> Packed:
     rows = pq.read_table(plan.rows).to_pylist()
     scenes = pq.read_table(plan.scenes).to_pydict() if plan.scenes else {"key": [], "jpeg": []}
     drawn = dict(zip(scenes["key"], scenes["jpeg"], strict=True))
-    failures = list(_failures(rows))
-    with ShardWriter(out, plan.corpus, plan.split, plan.id) as shard:
+    failed: list[tuple[Rows, Status, str]] = []
+    with Images(root) as images, ShardWriter(out, plan.corpus, plan.split, plan.id) as shard:
         usable = (row for row in rows if row["status"] is None)
-        for _, said in groupby(usable, key=itemgetter("key")):
+        for key, said in groupby(usable, key=itemgetter("key")):
             turns = list(said)
             try:
-                data = drawn.get(turns[0]["key"]) or _read(turns[0], root)
-                shard.add(*_record(turns, data, policy))
+                data = drawn.get(key) or images.read(turns[0]["locator"])
+                stored = store_image(data, policy)
             except ImageError as error:
-                failures.append(_failure(turns, "quarantined", str(error)))
-        sealed = shard.close(failures)
-    fates = Counter(written=sealed.turns)
-    for row in failures:
-        fates[row["status"]] += row["turns"] or 1
-    return Packed(shard=sealed, fates=dict(fates), failures=_summary(failures))
+                failed.append((turns, "quarantined", str(error)))
+                continue
+            turns = list(_boxed(turns, stored, failed))
+            if turns:
+                shard.add(_record(turns, stored), _source(turns[0], data, stored))
+        before = [*_gated(rows)]
+        sealed = shard.close(_failure(*fate) for fate in (*before, *failed))
+    return Packed(shard=sealed, lines=tuple(_lines(plan, sealed.turns, failed)))
 
 
-def _summary(rows: list[dict[str, Any]]) -> tuple[Failure, ...]:
-    """One Failure an error: the rows themselves are in the manifest, and may be millions."""
-    told: dict[str, Failure] = {}
-    for row in rows:
-        if row["turns"]:
-            before = told.get(row["error"], Failure(row["error"], 0, row["locator"]))
-            count = before.annotations + row["turns"]
-            told[row["error"]] = before._replace(annotations=count)
-    return tuple(told.values())
+def _boxed(turns: Rows, stored: Stored, failed: list[tuple[Rows, Status, str]]) -> Iterator[dict]:
+    """The turns with their boxes in 0..1 of the upright image, and in their texts."""
+    for turn in turns:
+        if turn["box"] is not None:
+            try:
+                box = oriented(turn["box"], *stored.raw)
+            except ImageError as error:
+                failed.append(([turn], "quarantined", str(error)))
+                continue
+            said = "[" + ", ".join(str(round(side * _GRID)) for side in box) + "]"
+            texts = {name: turn[name].replace(BOX, said) for name in ("prompt", "target")}
+            turn = {**turn, **texts, "box": box}
+        yield turn
 
 
-def _record(rows: list[dict[str, Any]], data: bytes, policy: ImagePolicy) -> tuple[Record, Source]:
+def _record(rows: Rows, stored: Stored) -> Record:
     first = rows[0]
-    stored = store_image(data, policy)
-    record = Record(
+    return Record(
         key=first["key"],
         corpus=first["corpus"],
         group=first["group"],
@@ -85,13 +86,6 @@ def _record(rows: list[dict[str, Any]], data: bytes, policy: ImagePolicy) -> tup
         licence=first["licence"],
         meta=first["meta"],
     )
-    source = Source(
-        locator=first["locator"],
-        digest=writer.digest(data),
-        width=stored.width,
-        height=stored.height,
-    )
-    return record, source
 
 
 def _turn(row: dict[str, Any]) -> Turn:
@@ -104,28 +98,29 @@ def _turn(row: dict[str, Any]) -> Turn:
         answers=tuple(row["answers"]),
         choices=tuple(row["choices"]),
         rationales=tuple(row["rationales"]),
-        box=msgspec.convert(row["box"], tuple[float, float, float, float] | None),
+        box=row["box"],
     )
 
 
-def _read(row: dict[str, Any], root: Path) -> bytes:
-    """The source image's bytes at a locator. Raises ImageError if they cannot be had."""
-    _, _, where = row["locator"].partition(":")
-    try:
-        return (root / where).read_bytes()
-    except OSError as error:
-        raise ImageError(f"{where} cannot be read: {error.strerror}") from error
+def _source(row: dict[str, Any], data: bytes, stored: Stored) -> Source:
+    return Source(
+        locator=row["locator"],
+        digest=writer.digest(data),
+        width=stored.width,
+        height=stored.height,
+    )
 
 
-def _failures(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """One manifest row for all annotations of a record that ended the same way."""
+def _gated(rows: Rows) -> Iterator[tuple[Rows, Status, str]]:
+    """All annotations of a record that ended the same way before packing."""
     fate = itemgetter("key", "status", "error")
     failed = sorted((row for row in rows if row["status"]), key=fate)
     for (_, status, error), same in groupby(failed, key=fate):
-        yield _failure(list(same), status, error)
+        yield list(same), status, error
 
 
-def _failure(rows: list[dict[str, Any]], status: str, error: str) -> dict[str, Any]:
+def _failure(rows: Rows, status: Status, error: str) -> dict[str, Any]:
+    """One manifest row for them."""
     first, said = rows[0], status != "unannotated"
     return writer.row(
         key=first["key"],
@@ -137,3 +132,25 @@ def _failure(rows: list[dict[str, Any]], status: str, error: str) -> dict[str, A
         status=status,
         error=error,
     )
+
+
+def _lines(plan: ShardPlan, written: int, failed: list[tuple[Rows, Status, str]]) -> Iterator[Line]:
+    def line(status: Status, why: str, count: int, example: str) -> Line:
+        return Line(
+            corpus=plan.corpus,
+            split=plan.split,
+            status=status,
+            reason=why,
+            annotations=count,
+            example=example,
+        )
+
+    if written:
+        yield line("written", "", written, "")
+    counts, examples = Counter[tuple[Status, str]](), dict[tuple[Status, str], str]()
+    for rows, status, error in failed:
+        fate = (status, reason(error))
+        counts[fate] += len(rows)
+        examples.setdefault(fate, f"{error} ({rows[0]['id']} {rows[0]['locator']})")
+    for fate, count in counts.items():
+        yield line(*fate, count, examples[fate])

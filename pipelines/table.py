@@ -1,12 +1,12 @@
 """The one table: every corpus, whatever its files, becomes rows of one Arrow schema.
 
-A row is one annotation (one turn), its image named by a locator; no image is opened to make it:
-
-    file:coco/train2017/000000000790.jpg      a file below the build's root
-    scene:robots-single-0001                  drawn from the row's meta["site"]
+A row is one annotation (one turn), its image named by a locator (`locators.py`); no image is opened
+to make it.
 """
 
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -15,15 +15,21 @@ import pyarrow.parquet as pq
 
 from manifests.schema import Kind, Split, Status, Step, canonical_json
 
+BOX = "<box>"  # in a prompt or target: the row's box, put in when the image is opened
 _BATCH = 8192  # rows held before they are written
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One annotation as its corpus says it; what a reader cannot use has a `status` and an `error`.
 
     `key` names the record (one image and all that its corpus says of it), `id` the annotation in
     its corpus, `thread` the turns that follow one another. `split` None: by md5 of the group. Texts
-    are cleaned (see `clean`). A row of status "unannotated" is an image that no annotation names.
+    are cleaned (see `clean`). A row of status "unannotated" is an image that nothing usable is said
+    of. `error` is "<reason>: <detail>", the reason without a name or number, so that it is counted.
+
+    `box` is (x0, y0, x1, y1) in pixels of the image as its file stores it, before EXIF turns it.
+    `container` is the file that the row came from, relative to the root, and `position` its row
+    there: what places the records of a corpus in the layout "container".
     """
 
     key: str
@@ -43,6 +49,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     plan: tuple[Step, ...] = ()
     licence: str = ""
     meta: str = "{}"
+    container: str = ""
+    position: int = 0
     status: Status | None = None
     error: str | None = None
 
@@ -50,7 +58,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 _TEXTS = pa.list_(pa.string())
 SCHEMA = pa.schema(
     [
-        ("corpus", pa.string()),
         ("key", pa.string()),
         ("group", pa.string()),
         ("locator", pa.string()),
@@ -68,8 +75,11 @@ SCHEMA = pa.schema(
         ("plan", pa.string()),  # canonical JSON of the steps
         ("licence", pa.string()),
         ("meta", pa.string()),
+        ("container", pa.string()),
+        ("position", pa.int64()),
         ("status", pa.string()),
         ("error", pa.string()),
+        ("corpus", pa.string()),
     ]
 )
 
@@ -79,18 +89,22 @@ def write_rows(path: Path, corpus: str, rows: Iterable[Row]) -> int:
 
     Rows of status "unannotated" are written but not counted: they are images, not annotations.
     """
-    read = 0
-    held: list[dict] = []
+    read, rows = 0, iter(rows)
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        for row in rows:
-            read += row.status != "unannotated"
-            fields = msgspec.structs.asdict(row)
-            held.append({**fields, "corpus": corpus, "plan": canonical_json(row.plan)})
-            if len(held) == _BATCH:
-                writer.write_table(pa.Table.from_pylist(held, schema=SCHEMA))
-                held.clear()
-        writer.write_table(pa.Table.from_pylist(held, schema=SCHEMA))
+        while batch := list(islice(rows, _BATCH)):
+            values = zip(*map(_values, batch), strict=True)
+            columns: dict[str, Sequence] = dict(zip(SCHEMA.names, values, strict=False))
+            read += len(batch) - columns["status"].count("unannotated")
+            if any(columns["plan"]):
+                columns["plan"] = [canonical_json(plan) for plan in columns["plan"]]
+            else:
+                columns["plan"] = ["[]"] * len(batch)
+            columns["corpus"] = [corpus] * len(batch)
+            writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
     return read
+
+
+_values = msgspec.structs.astuple  # in the order of SCHEMA, which ends with the corpus
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -104,5 +118,23 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def clean(text: str) -> str:
-    """One line without blanks at its ends: no newline, tab, NUL or doubled space survives."""
+    """One line, composed (NFC), no blanks at its ends: no newline, tab, NUL, doubled space."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    if text.isprintable() and "  " not in text:  # as nearly all are
+        return text.strip()
     return " ".join(text.replace("\0", " ").split())
+
+
+def clean_lines(text: str) -> str:
+    """As `clean`, line by line: lines stay, at most one empty between two."""
+    lines: list[str] = []
+    for line in map(clean, text.replace("\r\n", "\n").split("\n")):
+        if line or (lines and lines[-1]):
+            lines.append(line)
+    return "\n".join(lines).strip()
+
+
+def reason(error: str) -> str:
+    """What kind of error it is: the part without names and numbers."""
+    return error.partition(": ")[0]

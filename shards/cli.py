@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from manifests.seal import Seal, SealError
+from shards.reader import DamageError
 from shards.validate import validate as problems_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look after sealed shards.")
@@ -42,3 +43,23 @@ def validate(folder: Folder) -> None:
     sealed = Seal.read(folder)
     records = sum(shard.records for shard in sealed.shards)
     typer.echo(f"{folder}: {len(sealed.shards)} shards, {records:,} records, root {sealed.root}")
+
+
+@app.command()
+def reshard(
+    folder: Folder,
+    place: Annotated[str, typer.Argument(help="A corpus and split, such as coco/train.")],
+    bits: Annotated[int, typer.Option(help="It gets 2**bits shards.")],
+) -> None:
+    """Divide the shards of a place into more, without the sources; no other record moves."""
+    from shards.reshard import reshard as divide
+
+    console = Console(stderr=True)
+    try:
+        with console.status(f"dividing {place}") as status:
+            sealed = divide(folder, place, bits, lambda shard: status.update(f"read {shard.tar}"))
+    except (ValueError, DamageError, OSError) as error:
+        typer.echo(f"reshard failed: {error}", err=True)
+        raise typer.Exit(1) from None
+    count = len(sealed.select(*place.split("/")))
+    typer.echo(f"{folder}: {place} has {count} shards (bits {bits}), root {sealed.root}")

@@ -10,6 +10,12 @@ from typing import NamedTuple
 BLOCK = 512
 END = bytes(2 * BLOCK)
 
+# All of a header but the file's name, its size in octal digits, and the checksum.
+_OWNER = b"0000644\0" + b"0000000\0" * 2  # mode, owner, group
+_TIME = b"\0" + b"%011o\0" % 0
+_KIND = (b"\0 0".ljust(103, b"\0") + b"ustar\x0000").ljust(BLOCK - 154, b"\0")  # a regular file
+_SUM = sum(_OWNER + _TIME + _KIND[2:]) + 8 * ord(" ")  # the checksum counts itself as spaces
+
 
 class TarError(ValueError):
     """Bytes that are not the plain USTAR that this project writes."""
@@ -36,28 +42,21 @@ def padded(size: int) -> int:
 
 def header(name: str, size: int) -> bytes:
     """The 512 bytes before a file's content. Raises ValueError for what plain USTAR cannot hold."""
-    encoded = name.encode("ascii")
+    encoded, digits = name.encode("ascii"), b"%011o" % size
     if len(encoded) > 100 or size >= 8**11:
         raise ValueError(f"{name!r} of {size} bytes does not fit in plain USTAR (100, 8 GiB)")
-    fields = (
-        encoded.ljust(100, b"\0"),
-        b"0000644\0",  # mode
-        b"0000000\0",  # owner
-        b"0000000\0",  # group
-        b"%011o\0" % size,
-        b"%011o\0" % 0,  # mtime
-        b" " * 8,  # the checksum counts itself as spaces
-        b"0".ljust(101, b"\0"),  # a regular file, linking to nothing
-        b"ustar\x0000",
-    )
-    block = bytearray(b"".join(fields).ljust(BLOCK, b"\0"))
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
+    checksum = b"%06o" % (_SUM + sum(encoded) + sum(digits))
+    return b"".join((encoded.ljust(100, b"\0"), _OWNER, digits, _TIME, checksum, _KIND))
+
+
+def parts(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
+    """Header, content and padding of one file."""
+    return header(name, len(content)), content, bytes(-len(content) % BLOCK)
 
 
 def member(name: str, content: bytes) -> bytes:
-    """Header, content and padding of one file."""
-    return header(name, len(content)) + content + bytes(padded(len(content)) - len(content))
+    """One file in a tar: its header, content and padding."""
+    return b"".join(parts(name, content))
 
 
 def members(data: bytes | memoryview) -> Iterator[Member]:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from manifests import schema, seal
-from manifests.place import order_in_shard
 from manifests.schema import MANIFEST, Record
 from manifests.seal import Count, Seal, SealError, Shard
 from manifests.store import TEMPORARY
@@ -34,6 +33,9 @@ def validate(
         yield str(error)
         return
     yield from _unlisted(folder, sealed)
+    reasons = sealed.reasons
+    if problem := _file(folder, reasons.path, reasons.nbytes, reasons.sha256)[1]:
+        yield problem
     totals: dict[tuple[str, str], Counter[str]] = {}
     unread: set[tuple[str, str]] = set()  # sums over a manifest that is damaged would say nothing
     for shard in sealed.shards:
@@ -63,6 +65,8 @@ def _unlisted(folder: Path, sealed: Seal) -> Iterator[str]:
     listed = {name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
     named = (*folder.glob("*/*.tar"), *folder.glob("manifests/*/*"))  # as shards of any corpus are
     found = {path for path in named if path.name.startswith(f"{path.parent.name}-")}
+    listed.add(sealed.reasons.path)
+    found.update(folder.glob("manifests/ledger-*.parquet"))
     found.update(*((folder / corpus).glob("*") for corpus in {s.corpus for s in sealed.shards}))
     for path in sorted(found):
         name = path.relative_to(folder).as_posix()
@@ -130,9 +134,9 @@ def _tar(folder: Path, shard: Shard, every: list[dict] | None) -> Iterator[str]:
             yield f"{name}: {error}"
             continue
         yield from _agree(name, shard, row, record)
-    keys = [order_in_shard(row["key"]) for row in rows]
-    if keys != sorted(set(keys)):
-        yield f"{shard.tar}: records are doubled or out of order"
+    for key, times in Counter(row["key"] for row in rows).items():
+        if times > 1:
+            yield f"{shard.tar}: record {key} is there {times} times"
     turns = sum(row["turns"] for row in rows)
     if (len(rows), turns) != (shard.records, shard.turns):
         sealed = f"sealed with {shard.records} of {shard.turns}"

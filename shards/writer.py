@@ -1,14 +1,16 @@
 """Records -> one tar and its manifest, deterministically.
 
     with ShardWriter(out, "coco", "train", "00003") as writer:
-        for record, source in ...: writer.add(record, source)    # in the order of md5(key)
+        for record, source in ...: writer.add(record, source)    # in the order of the plan
         shard = writer.close(failures)                           # -> manifests.seal.Shard
 
-Both files carry 8 hex of their content's sha256 in their names, and appear under them whole.
+Both files carry 8 hex of their content's sha256 in their names, and appear under them whole. The
+tar goes to disk in blocks of some records, each hashed on a second thread while it is written.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +23,10 @@ from manifests.place import order_in_shard
 from manifests.schema import MANIFEST, Record, Split
 from manifests.seal import Shard, rows_digest
 from shards import tar
+
+_BLOCK = 256 << 10  # bytes hashed at a time: more would be out of the processor's cache by then
+_EMPTY = dict.fromkeys(MANIFEST.names)
+_META = msgspec.json.Decoder(dict[str, Any])
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +41,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 def extent(record: Record) -> bytes:
     """A record's bytes in a tar, first header to last padding: `key.jpg`, then `key.json`."""
     schema.check(record)
-    image = tar.member(f"{record.key}.jpg", record.image)
-    return image + tar.member(f"{record.key}.json", record.encode())
+    image = tar.parts(f"{record.key}.jpg", record.image)
+    return b"".join(image + tar.parts(f"{record.key}.json", record.encode()))
 
 
 def digest(data: bytes | memoryview) -> str:
@@ -46,9 +52,9 @@ def digest(data: bytes | memoryview) -> str:
 
 def row(**fields: Any) -> dict[str, Any]:
     """A manifest row with every column in its order; those not named are null."""
-    if unknown := fields.keys() - set(MANIFEST.names):
+    if unknown := fields.keys() - _EMPTY.keys():
         raise ValueError(f"a manifest has no column {', '.join(sorted(unknown))}")
-    return {name: fields.get(name) for name in MANIFEST.names}
+    return _EMPTY | fields
 
 
 class ShardWriter:
@@ -61,10 +67,12 @@ class ShardWriter:
         self._out, self._corpus, self._id = out, corpus, shard_id
         self._split: Split = split
         self._stem = f"{corpus}-{split}-{shard_id}"
-        self._rows: list[dict[str, Any]] = []
+        self._rows: dict[str, dict[str, Any]] = {}  # by key
         self._sha256 = hashlib.sha256()
-        self._offset = 0
-        self._last = ""
+        self._hasher = ThreadPoolExecutor(1, thread_name_prefix="sha256")
+        self._hashed: Future[None] | None = None
+        self._block: list[bytes] = []
+        self._held = self._offset = 0  # bytes in the block, and of the tar so far
 
     def __enter__(self) -> "ShardWriter":
         self._context = store.new_file(self._out / self._corpus)
@@ -73,54 +81,68 @@ class ShardWriter:
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        self._hasher.shutdown()
         self._context.__exit__(*exception)
 
     def add(self, record: Record, source: Source) -> None:
-        """Append a record. Raises ValueError if it is not of this shard, or out of order."""
+        """Append a record. Raises ValueError if it is not of this shard, or its key comes twice."""
         if (record.corpus, record.split) != (self._corpus, self._split):
             raise ValueError(f"{record.key} is {record.corpus}/{record.split}, not {self._stem}")
-        if (order := order_in_shard(record.key)) <= self._last:
-            raise ValueError(f"{record.key} comes twice or out of order in {self._stem}")
-        data, meta = extent(record), msgspec.json.decode(record.meta, type=dict)
-        self._last = order
-        self._write(data)
-        self._rows.append(
-            row(
-                key=record.key,
-                group=record.group,
-                offset=self._offset - len(data),
-                nbytes=len(data),
-                digest=digest(data),
-                width=source.width,
-                height=source.height,
-                turns=len(record.turns),
-                kinds=sorted({turn.kind for turn in record.turns}),
-                licence=record.licence,
-                pair=meta.get("pair"),
-                evidence=(meta.get("evidence") or {}).get("decided"),
-                locator=source.locator,
-                source_digest=source.digest,
-                status="written",
-            )
+        if record.key in self._rows:
+            raise ValueError(f"{record.key} comes twice in {self._stem}")
+        data, meta = extent(record), _META.decode(record.meta)
+        self._rows[record.key] = row(
+            key=record.key,
+            corpus=self._corpus,
+            split=self._split,
+            group=record.group,
+            offset=self._offset,
+            nbytes=len(data),
+            digest=digest(data),
+            width=source.width,
+            height=source.height,
+            turns=len(record.turns),
+            kinds=sorted({turn.kind for turn in record.turns}),
+            licence=record.licence,
+            pair=meta.get("pair"),
+            evidence=(meta.get("evidence") or {}).get("decided"),
+            locator=source.locator,
+            source_digest=source.digest,
+            status="written",
         )
+        self._write(data)
 
     def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._sha256.update(data)
+        self._block.append(data)
         self._offset += len(data)
+        self._held += len(data)
+        if self._held >= _BLOCK:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write the block; its hash is made meanwhile, and until the next one is full."""
+        if self._hashed:
+            self._hashed.result()
+        block, self._block, self._held = self._block, [], 0
+        self._hashed = self._hasher.submit(self._hash, block)
+        self._file.writelines(block)
+
+    def _hash(self, block: list[bytes]) -> None:
+        for data in block:
+            self._sha256.update(data)
 
     def close(self, failures: Iterable[Mapping[str, Any]] = ()) -> Shard:
         """Publish tar and manifest; `failures` are rows (see `row`) that did not become records."""
         corpus, split = self._corpus, self._split
         self._write(tar.END)
+        self._flush()
         self._file.flush()
+        self._hasher.shutdown()
         sha256 = self._sha256.hexdigest()
         tar_name = f"{corpus}/{self._stem}-{sha256[:8]}.tar"
-        rows = [r | {"shard": Path(tar_name).name} for r in self._rows] + [
-            dict(f) for f in failures
-        ]
-        rows = [r | {"corpus": corpus, "split": split} for r in rows]
-        rows.sort(key=lambda r: (r["offset"] is None, order_in_shard(r["key"]), str(r["error"])))
+        failed = [{**f, "corpus": corpus, "split": split} for f in failures]
+        failed.sort(key=lambda r: (order_in_shard(r["key"]), str(r["error"])))
+        rows = [r | {"shard": Path(tar_name).name} for r in self._rows.values()] + failed
         manifest = store.parquet_bytes(pa.Table.from_pylist(rows, schema=MANIFEST))
         manifest_sha256 = hashlib.sha256(manifest).hexdigest()
         manifest_name = f"manifests/{corpus}/{self._stem}-{manifest_sha256[:8]}.parquet"
@@ -138,5 +160,5 @@ class ShardWriter:
             manifest_sha256=manifest_sha256,
             rows_digest=rows_digest(rows),
             records=len(self._rows),
-            turns=sum(r["turns"] for r in self._rows),
+            turns=sum(r["turns"] for r in self._rows.values()),
         )

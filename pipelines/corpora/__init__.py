@@ -1,57 +1,85 @@
 """One file a corpus, the file's name is the corpus's name; there is no registry.
 
-Each has `PATH`, its folder in the official layout, and `survey(folders) -> Survey`, which looks at
-what is there without reading an annotation; a Survey's `rows()` then reads them.
+Each has `PATH`, its folder in the official layout; `SPLITS`, what its official splits become;
+`LAYOUT`, how its records are placed in shards; and `survey(folders) -> Survey`, which looks at what
+is there without reading an annotation; a Survey's `rows()` then reads them.
 """
 
 import difflib
 import importlib
+import mmap
 import pkgutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import msgspec
 
+from manifests.schema import Split
 from pipelines.table import Row
 
 T = TypeVar("T")
+Layout = Literal["hash", "container"]
 
 
 class CorpusError(ValueError):
     """A corpus is not there, or not in a layout that its reader knows."""
 
 
+class EmptyCorpusError(CorpusError):
+    """A corpus's folder is there and holds nothing to read."""
+
+
 @dataclass(frozen=True)
 class Folders:
-    """Where a corpus lies: `root` as locators see it, `path` its own folder below or beside it,
-    `coco` that of COCO, for the corpora that ask about its pictures."""
+    """Where a corpus lies, and what the config says of it.
 
+    `corpus` is its name in the config, `root` what locators are relative to, `path` its own folder
+    below, `coco` that of COCO, for the corpora that ask about its pictures. `splits` says what each
+    official split becomes (None: it is not read); `fields` names the fields of a generic corpus.
+    """
+
+    corpus: str
     root: Path
     path: Path
     coco: Path
+    splits: Mapping[str, Split | None]
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     def locator(self, path: Path) -> str:
         """The locator of a file below the root. Raises CorpusError for one outside."""
+        return f"file:{self.relative(path)}"
+
+    def relative(self, path: Path) -> str:
+        """A file's path below the root. Raises CorpusError for one outside."""
         if not path.is_relative_to(self.root):
             raise CorpusError(f"{path} is outside of the root {self.root}; move root up or it down")
-        return f"file:{path.relative_to(self.root).as_posix()}"
+        return path.relative_to(self.root).as_posix()
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found of a corpus: its annotation files, how many images, and how to read them."""
+    """What was found of a corpus.
 
+    `layout` in a few words, `files` its annotation files or containers, how many `images` are on
+    disk, how to read the `rows`, and `notes`: sentences that a user should see in a plan.
+    """
+
+    layout: str
     files: tuple[Path, ...]
     images: int
     rows: Callable[[], Iterator[Row]]
+    notes: tuple[str, ...] = ()
 
 
 class Corpus(Protocol):
     """What a file in this folder provides."""
 
     PATH: str
+    SPLITS: Mapping[str, Split | None]
+    LAYOUT: Layout
 
     def survey(self, folders: Folders) -> Survey: ...
 
@@ -73,7 +101,8 @@ def load(name: str) -> Corpus:
 def present(folder: Path, expected: dict[str, str]) -> dict[str, Path]:
     """The annotation files of `expected` (file name -> what it stands for) that are in `folder`.
 
-    Raises CorpusError when none is, saying what was looked for and what is there.
+    Raises CorpusError when none is, saying what was looked for and what is there, as an
+    EmptyCorpusError when nothing is.
     """
     if not folder.is_dir():
         raise CorpusError(
@@ -82,23 +111,28 @@ def present(folder: Path, expected: dict[str, str]) -> dict[str, Path]:
         )
     found = {what: folder / name for name, what in expected.items() if (folder / name).is_file()}
     if not found:
-        there = sorted(path.name for path in folder.iterdir())[:5]
-        raise CorpusError(
-            f"{folder} has none of {', '.join(expected)}; it has {', '.join(there) or 'nothing'}"
-        )
+        there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        kind = CorpusError if there else EmptyCorpusError
+        has = ", ".join(there[:5]) or "nothing"
+        raise kind(f"{folder} has none of {', '.join(expected)}; it has {has}")
     return found
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """A whole JSON file as `kind`. Raises CorpusError naming the file and what is wrong in it."""
-    data = path.read_bytes()
-    if data.startswith(b"version https://git-lfs"):
+    """A whole JSON file as `kind`; parts of type msgspec.Raw stay on disk until they are read.
+
+    Raises CorpusError naming the file and what is wrong in it.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+    if data[:24] == b"version https://git-lfs.":
         raise CorpusError(f"{path} is a git-lfs pointer, not the file; run: git lfs pull")
     try:
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(memoryview(data), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorpusError(
-            f"{path} ({len(data):,} bytes) cannot be read: {error}. Fetch it again"
+            f"{path} ({size:,} bytes) cannot be read: {error}. Fetch it again"
         ) from error
 
 
@@ -114,13 +148,14 @@ def read_items(items: list[msgspec.Raw], kind: type[T]) -> Iterator[tuple[int, T
 
 def unreadable(corpus: str, path: Path, place: Any, split: Any, error: str) -> Row:
     """The row of an annotation that is not what its format says."""
-    key = f"{corpus}-{path.stem}-{place}".replace(".", "-")
+    end = re.sub(r"[^A-Za-z0-9_-]+", "-", f"-{place}")[-40:]
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{corpus}-{path.stem}")[: 90 - len(end)]
     return Row(
-        key=key[:90],
+        key=f"{stem}{end}",
         group=f"{corpus}:{path.name}:{place}",
         locator="",
         split=split,
         id=str(place),
         status="quarantined",
-        error=f"malformed annotation {place} in {path.name}: {error}",
+        error=f"malformed annotation: {place} in {path.name}: {error}",
     )

@@ -7,7 +7,7 @@ together hold what train2014 and val2014 held, under `<12 digits>.jpg`.
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,17 +15,18 @@ import msgspec
 
 from manifests.place import image_group
 from manifests.schema import Split
-from pipelines.corpora import Folders, Survey, present, read_items, read_json, unreadable
+from pipelines.corpora import Folders, Layout, Survey, present, read_items, read_json, unreadable
 from pipelines.table import Row, clean
 
 PATH = "coco"
-_SPLITS: dict[str, Split] = {"train2017": "train", "val2017": "val"}
+SPLITS: dict[str, Split | None] = {"train2017": "train", "val2017": "val"}
+LAYOUT: Layout = "hash"
 _NAME = re.compile(r"(?:COCO_(?:train|val)2014_)?(\d{12})(?:_\d+)?\.jpg")
 
 
 @dataclass(frozen=True)
 class CocoImages:
-    """The pictures of `coco/`, found by number in train2017, then in val2017."""
+    """The pictures in `folders.coco`, found by number in train2017, then in val2017."""
 
     folders: Folders
 
@@ -33,20 +34,23 @@ class CocoImages:
     def found(self) -> dict[int, str]:
         """Locator by image number."""
         images: dict[int, str] = {}
-        for name in reversed(_SPLITS):  # train2017 last: it wins
-            folder = self.folders.path / name
+        for name in reversed(SPLITS):  # train2017 last: it wins
+            folder = self.folders.coco / name
+            locator = self.folders.locator(folder)
             for entry in os.scandir(folder) if folder.is_dir() else ():
                 if match := _NAME.fullmatch(entry.name):
-                    images[int(match[1])] = self.folders.locator(folder / entry.name)
+                    images[int(match[1])] = f"{locator}/{entry.name}"
         return images
 
-    def locate(self, number: int) -> tuple[str, str | None]:
-        """The locator of an image, and why it cannot be used (None: it is there)."""
+    def locate(self, number: int, folder: str = "train2017") -> tuple[str, str | None]:
+        """The locator of an image, and why it cannot be used (None: it is there).
+
+        The locator of one that is not there names its place in `folder`.
+        """
         if locator := self.found.get(number):
             return locator, None
-        expected = self.folders.path / "train2017" / f"{number:012d}.jpg"
-        folders = " or ".join(f"{self.folders.path.name}/{name}" for name in _SPLITS)
-        return self.folders.locator(expected), f"image is not in {folders}"
+        expected = self.folders.relative(self.folders.coco / folder / f"{number:012d}.jpg")
+        return f"file:{expected}", f"image is missing: {expected}"
 
 
 class _Licence(msgspec.Struct):
@@ -72,44 +76,50 @@ class _Caption(msgspec.Struct):
 
 
 def survey(folders: Folders) -> Survey:
-    names = {f"captions_{name}.json": name for name in _SPLITS}
+    names = {f"captions_{name}.json": name for name, split in folders.splits.items() if split}
     files = present(folders.path / "annotations", names)
-    images = CocoImages(folders)
-    return Survey(tuple(files.values()), len(images.found), lambda: _rows(files, images))
+    images = CocoImages(replace(folders, coco=folders.path))
+    return Survey(
+        "authors' JSON", tuple(files.values()), len(images.found), lambda: _rows(files, images)
+    )
 
 
 def _rows(files: dict[str, Path], images: CocoImages) -> Iterator[Row]:
-    used: set[int] = set()
+    corpus, splits = images.folders.corpus, images.folders.splits
+    captioned: set[str] = set()
     for name, path in files.items():
-        for row in _captions(path, _SPLITS[name], images):
-            used.add(int(row.group.partition(":")[2]) if row.locator else -1)
+        for row in _captions(corpus, path, name, splits[name], images):
+            captioned.add(row.locator)
             yield row
     for number, locator in sorted(images.found.items()):
-        if number not in used:
+        split = splits[Path(locator.partition(":")[2]).parent.name]
+        if split and locator not in captioned:
             yield Row(
-                key=f"coco-{number:012d}",
+                key=f"{corpus}-{number:012d}",
                 group=image_group("coco", number),
                 locator=locator,
-                split=_SPLITS[Path(locator.removeprefix("file:")).parent.name],
+                split=split,
                 status="unannotated",
                 error="no caption names this image",
             )
 
 
-def _captions(path: Path, split: Split, images: CocoImages) -> Iterator[Row]:
+def _captions(
+    corpus: str, path: Path, folder: str, split: Split | None, images: CocoImages
+) -> Iterator[Row]:
     file = read_json(path, _File)
     licences = {licence.id: licence.name for licence in file.licenses}
     licence_of = {image.id: licences.get(image.license, "") for image in file.images}
     for place, item in read_items(file.annotations, _Caption):
         if isinstance(item, str):
-            yield unreadable("coco", path, place, split, item)
+            yield unreadable(corpus, path, place, split, item)
             continue
-        locator, error = images.locate(item.image_id)
+        locator, error = images.locate(item.image_id, folder)
         caption = clean(item.caption)
         if error is None and not caption:
             error = "empty caption"
         yield Row(
-            key=f"coco-{item.image_id:012d}",
+            key=f"{corpus}-{item.image_id:012d}",
             group=image_group("coco", item.image_id),
             locator=locator,
             split=split,

@@ -1,24 +1,59 @@
-"""GQA 1.2: `gqa/{train,val,testdev}_balanced_questions.json` and `gqa/images/<imageId>.jpg`.
+"""GQA 1.2: `gqa/<split>_questions.json` and `gqa/images/<imageId>.jpg` (or .png).
 
-A file is a dict from question id to question; ids keep their leading zeros. The target is the short
-answer; the full sentence is kept beside it. Balanced questions are a subset of all: only these are
-read, so none counts twice.
+A file is a dict from question id to question (ids keep their leading zeros), or, as LAVIS exports
+it, a list; `train_all` comes in ten parts below `train_all_questions/`. The target is the short
+answer; the full sentence is kept beside it. Balanced questions are a subset of all, so of these two
+only one is read. Test, challenge and submission files have no answers: an image of theirs that
+nothing else is said of is a row "unannotated", which keeps it out of training.
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 
 from manifests.place import image_group
 from manifests.schema import Split
-from pipelines.corpora import Folders, Survey, present, read_items, read_json, unreadable
+from pipelines.corpora import (
+    CorpusError,
+    Folders,
+    Layout,
+    Survey,
+    present,
+    read_items,
+    read_json,
+    unreadable,
+)
 from pipelines.table import Row, clean
 
 PATH = "gqa"
-_SPLITS: dict[str, Split] = {"train": "train", "val": "val", "testdev": "test"}
+SPLITS: dict[str, Split | None] = {
+    "train_balanced": "train",
+    "val_balanced": "val",
+    "testdev_balanced": "test",
+    "test_balanced": "test",
+    "test_all": "test",
+    "challenge_balanced": "test",
+    "challenge_all": "test",
+    "train_all": None,
+    "val_all": None,
+    "testdev_all": None,
+    "submission_all": None,
+}
+LAYOUT: Layout = "hash"
+_UNANSWERED = ("test_", "challenge_", "submission_")
+_PARTS = [f"train_all_questions/train_all_questions_{part}.json" for part in range(10)]
+_FILE: Any = dict[str, msgspec.Raw] | list[msgspec.Raw]
 _LICENCE = "CC BY 4.0"
+
+
+class _Asked(msgspec.Struct, rename="camel"):
+    image_id: str
 
 
 class _Question(msgspec.Struct, rename="camel"):
@@ -28,60 +63,144 @@ class _Question(msgspec.Struct, rename="camel"):
     full_answer: str = ""
 
 
+class _Exported(msgspec.Struct):
+    """A question as LAVIS has it; `image` is the name of a file."""
+
+    image: str
+    question_id: str | int
+    question: str
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The pictures of `gqa/images`, by name without extension; a .jpg before a .png."""
+
+    folders: Folders
+
+    @cached_property
+    def found(self) -> dict[str, str]:
+        """Locator by image id."""
+        folder = self.folders.path / "images"
+        names = [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
+        return {
+            name.removesuffix(suffix): f"{self.folder}/{name}"
+            for suffix in (".png", ".jpg")
+            for name in names
+            if name.endswith(suffix) and not name.startswith(".")  # AppleDouble files
+        }
+
+    @cached_property
+    def folder(self) -> str:
+        return self.folders.locator(self.folders.path / "images")
+
+    def locate(self, image: str) -> tuple[str, str | None]:
+        """The locator of an image, and why it cannot be used (None: it is there)."""
+        if locator := self.found.get(image):
+            return locator, None
+        expected = f"{self.folder}/{image}.jpg"
+        return expected, f"image is missing: {expected.removeprefix('file:')}"
+
+
 def survey(folders: Folders) -> Survey:
-    files = present(folders.path, {f"{name}_balanced_questions.json": name for name in _SPLITS})
-    folder = folders.path / "images"
-    names = (e.name for e in os.scandir(folder)) if folder.is_dir() else ()
-    images = {
-        name.removesuffix(".jpg"): folders.locator(folder / name)
-        for name in names
-        if name.endswith(".jpg") and not name.startswith(".")  # AppleDouble files
-    }
-    return Survey(tuple(files.values()), len(images), lambda: _rows(files, images))
-
-
-def _rows(files: dict[str, Path], images: dict[str, str]) -> Iterator[Row]:
-    used: set[str] = set()
-    for name, path in files.items():
-        questions = read_json(path, dict[str, msgspec.Raw])
-        ids = list(questions)
-        for place, item in read_items(list(questions.values()), _Question):
-            if isinstance(item, str):
-                yield unreadable("gqa", path, ids[place], _SPLITS[name], item)
-                continue
-            used.add(item.image_id)
-            yield _row(ids[place], item, images.get(item.image_id), _SPLITS[name])
-    for image, locator in sorted(images.items()):
-        if image not in used:
-            yield Row(
-                key=f"gqa-{image}",
-                group=image_group("vg", image),
-                locator=locator,
-                split="train",
-                status="unannotated",
-                error="no question names this image",
+    chosen = [name for name, split in folders.splits.items() if split]
+    for name in chosen:
+        other = name.replace("_all", "_balanced")
+        if other != name and other in chosen and not name.startswith(_UNANSWERED):
+            raise CorpusError(
+                f"{folders.corpus} reads both {name} and {other}, which is a part of it; leave one "
+                f"out in the config: {folders.corpus}: {{splits: {{{other}: null}}}}"
             )
+    names = {f"{name}_questions.json": name for name in chosen}
+    if "train_all" in chosen:
+        names |= dict.fromkeys(_PARTS, "train_all")
+    files = present(folders.path, {file: file for file in names})
+    official = {path: names[file] for file, path in files.items()}
+    images = _Images(folders)
+    return Survey(
+        "authors' JSON", tuple(official), len(images.found), lambda: _rows(official, images)
+    )
 
 
-def _row(identity: str, question: _Question, locator: str | None, split: Split) -> Row:
-    error = None
-    if locator is None:
-        error = "image is not in gqa/images"
-    elif not clean(question.answer):
-        error = "empty answer"
+def _rows(files: dict[Path, str], images: _Images) -> Iterator[Row]:
+    corpus, splits = images.folders.corpus, images.folders.splits
+    said: defaultdict[Split | None, set[str]] = defaultdict(set)  # images with a question
+    asked: dict[tuple[str, Split | None], None] = {}  # those with one that has no answer, in order
+    for path, name in files.items():
+        split = splits[name]
+        unanswered = name.startswith(_UNANSWERED)
+        for place, item in _items(path, _Asked if unanswered else _Question):
+            if isinstance(item, str):
+                yield unreadable(corpus, path, place, split, item)
+            elif isinstance(item, _Question):
+                said[split].add(item.image_id)
+                yield _row(corpus, place, item, split, images)
+            else:
+                asked[item.image_id, split] = None
+    for image, split in asked:
+        if image not in said[split]:
+            locator, _ = images.locate(image)
+            error = "test question without a public answer"
+            yield _unannotated(corpus, image, locator, split, error)
+    named = set().union(*said.values(), (image for image, _ in asked))
+    for image, locator in sorted(images.found.items()):
+        if image not in named:
+            error = "no question names this image"
+            yield _unannotated(corpus, image, locator, "train", error)
+
+
+def _items(
+    path: Path, kind: type[_Asked] | type[_Question]
+) -> Iterator[tuple[str, _Asked | _Question | str]]:
+    """Each question of a file with its id, or with why it is none."""
+    questions = read_json(path, _FILE)
+    if isinstance(questions, dict):
+        items = read_items(list(questions.values()), kind)
+        for identity, (_, item) in zip(questions, items, strict=True):
+            yield identity, item
+        return
+    for place, item in read_items(questions, _Exported):
+        if isinstance(item, str):
+            yield str(place), item
+            continue
+        image = PurePosixPath(item.image).stem
+        asked = _Asked(image) if kind is _Asked else _Question(image, item.question, item.answer)
+        yield str(item.question_id), asked
+
+
+def _row(
+    corpus: str, identity: str, question: _Question, split: Split | None, images: _Images
+) -> Row:
+    locator, error = images.locate(question.image_id)
+    prompt, answer = clean(question.question), clean(question.answer)
+    if not prompt:
+        error = error or "empty question"
+    elif not answer:
+        error = error or "empty answer"
     full = clean(question.full_answer)
     return Row(
-        key=f"gqa-{question.image_id}",
+        key=f"{corpus}-{question.image_id}",
         group=image_group("vg", question.image_id),
-        locator=locator or f"file:gqa/images/{question.image_id}.jpg",
+        locator=locator,
         split=split,
         id=identity,
         thread=identity,
         kind="qa",
-        prompt=clean(question.question),
-        target=clean(question.answer),
-        answers=tuple(text for text in (clean(question.answer), full) if text),
+        prompt=prompt,
+        target=answer,
+        answers=tuple(text for text in (answer, full) if text),
         licence=_LICENCE,
         status="quarantined" if error else None,
+        error=error,
+    )
+
+
+def _unannotated(corpus: str, image: str, locator: str, split: Split | None, error: str) -> Row:
+    return Row(
+        key=f"{corpus}-{image}",
+        group=image_group("vg", image),
+        locator=locator,
+        split=split,
+        status="unannotated",
         error=error,
     )

@@ -13,12 +13,22 @@ from typing import Any
 import msgspec
 
 from manifests.place import task_group
-from manifests.schema import MAX_STEPS, ROBOTS, Step, canonical_json
-from pipelines.corpora import Folders, Survey, present, read_items, read_json, unreadable
+from manifests.schema import MAX_STEPS, ROBOTS, Split, Step, canonical_json
+from pipelines.corpora import (
+    Folders,
+    Layout,
+    Survey,
+    present,
+    read_items,
+    read_json,
+    unreadable,
+)
 from pipelines.robots.site import site_from_text
 from pipelines.table import Row, clean
 
 PATH = "robot-selection-dataset"
+SPLITS: dict[str, Split | None] = {}  # none official: md5 of the task decides
+LAYOUT: Layout = "hash"
 _FILES = {"single_robot_selection.json": "single", "multi_robot_selection_dataset.json": "multi"}
 _LICENCE = "MIT"
 _NAMES = {robot.casefold(): robot for robot in ROBOTS}
@@ -44,7 +54,7 @@ class _Scenario(msgspec.Struct):
 
 def survey(folders: Folders) -> Survey:
     files = present(folders.path, _FILES)
-    return Survey(tuple(files.values()), 0, lambda: _rows(files))
+    return Survey("robot-selection JSON", tuple(files.values()), 0, lambda: _rows(files))
 
 
 def _rows(files: dict[str, Path]) -> Iterator[Row]:
@@ -103,18 +113,18 @@ def _meta(scenario: _Scenario, task: str) -> dict[str, Any]:
 def _robots(scenario: _Scenario, plan: tuple[Step, ...]) -> tuple[str, ...]:
     """The set of a scenario in the order of ROBOTS. Raises ValueError for what is no robot."""
     if len(plan) > MAX_STEPS:
-        raise ValueError(f"{len(plan)} subtasks; a plan has at most {MAX_STEPS}")
+        raise ValueError(f"too many subtasks: {len(plan)}; a plan has at most {MAX_STEPS}")
     said = scenario.output if scenario.output else scenario.original_single_robot_output
     names = [step.robot for step in plan]
     if not names:
         names = said.split(",") if isinstance(said, str) else list(said or ())
     chosen = {_robot(name) for name in names}
     if not chosen:
-        raise ValueError("no robot: neither subtasks nor output")
+        raise ValueError("no robot: neither subtasks nor output names one")
     return tuple(robot for robot in ROBOTS if robot in chosen)
 
 
 def _robot(name: str) -> str:
     if (robot := _NAMES.get(clean(name).casefold())) is None:
-        raise ValueError(f"unknown robot {clean(name)!r}; the robots are {', '.join(ROBOTS)}")
+        raise ValueError(f"unknown robot: {clean(name)!r}; the robots are {', '.join(ROBOTS)}")
     return robot

@@ -11,7 +11,7 @@ import pytest
 
 from manifests import store
 from manifests.schema import MANIFEST, SCHEMA_VERSION
-from manifests.seal import FORMAT, Count, Seal, Shard, merkle_root, rows_digest
+from manifests.seal import FORMAT, Count, File, Seal, Shard, merkle_root, rows_digest
 
 Row = dict[str, Any]
 
@@ -55,6 +55,7 @@ def make_seal() -> Callable[..., Seal]:
             "codecs": {"pillow": "11"},
             "bits": {"coco": 0},
             "ledger": (),
+            "reasons": File(path="manifests/ledger-0.parquet", nbytes=0, sha256="0"),
             "shards": tuple(shards),
             **fields,
         }

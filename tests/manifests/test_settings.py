@@ -146,3 +146,15 @@ def test_what_is_to_be_removed_must_be_there(read):
     )
     with pytest.raises(SettingsError, match="no 'sources.zzz' to remove; there are coco, gqa$"):
         read(text, "sources.zzz=null")
+
+
+@pytest.mark.parametrize("word", ["on", "off", "yes", "no", "On", "NO"])
+def test_off_is_a_word_and_true_is_not(tmp_path, word):
+    class Switch(msgspec.Struct):
+        near: str
+        strict: bool = False
+
+    path = tmp_path / "x.yaml"
+    path.write_text(f"near: {word}\nstrict: true\n")
+    assert load(path, Switch) == Switch(near=word, strict=True)
+    assert load(path, Switch, ["strict=False"]).strict is False

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,21 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from manifests.schema import SPLITS
 from manifests.seal import Seal
 from pipelines import config as configs
 from pipelines import corpora
+from pipelines.buckets import guard, place
 from pipelines.build import build
 from pipelines.cli import app
 from pipelines.corpora import Folders
 from pipelines.engine import Threads
+from pipelines.gate import ShardPlan, gate
+from pipelines.protect import Protect
 from pipelines.table import Row
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-PROTECT = ["coco/val", "vqav2/val", "gqa/val"]
+PROTECT = {"image": ["coco/val", "vqav2/val", "gqa/val"], "text": [], "near_duplicates": "off"}
 
 
 class Shop:
@@ -37,22 +41,32 @@ class Shop:
             "root": str(self.raw),
             "corpora": {"coco": {}, "vqav2": {}, "gqa": {}, "robots": {"path": str(self.robots)}},
             "protect": PROTECT,
+            "max_quarantined": 1,
         }
 
     def only(self, *names: str) -> None:
         """Leave the other corpora out of the config."""
         kept = {name: self.settings["corpora"][name] for name in names}
-        self.settings |= {"corpora": kept, "protect": []}
+        self.settings |= {
+            "corpora": kept,
+            "protect": {"image": [], "text": [], "near_duplicates": "off"},
+        }
 
     def edit(self, path: Path, change: Callable[[Any], Any]) -> None:
         """Change a JSON file in place; `change` may also return what replaces its content."""
         data = json.loads(path.read_text())
         path.write_text(json.dumps(change(data) or data))
 
+    def folders(self, corpus: str, **changed: Any) -> Folders:
+        """Where a corpus of this shop lies."""
+        path = self.robots if corpus == "robots" else self.raw / corpora.load(corpus).PATH
+        said: dict[str, Any] = {"corpus": corpus, "root": self.raw, "path": path}
+        said |= {"coco": self.raw / "coco", "splits": corpora.load(corpus).SPLITS}
+        return Folders(**said | changed)
+
     def rows(self, corpus: str) -> list[Row]:
         """What a corpus's reader makes of the files."""
-        path = self.robots if corpus == "robots" else self.raw / corpora.load(corpus).PATH
-        return list(corpora.load(corpus).survey(Folders(self.raw, path, self.raw / "coco")).rows())
+        return list(corpora.load(corpus).survey(self.folders(corpus)).rows())
 
     def written(self) -> Path:
         self.config.write_text(yaml.safe_dump(self.settings, sort_keys=False))
@@ -72,6 +86,24 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path)
+
+
+@pytest.fixture
+def gate_all(tmp_path: Path) -> Callable[..., list[ShardPlan]]:
+    """Tables, named for their corpora -> the plans of all their shards, by place."""
+
+    def gate_all(
+        tables: Sequence[Path], bits: int = 0, protect: Sequence[str] = ()
+    ) -> list[ShardPlan]:
+        guarding = Protect(image=tuple(protect), text=())
+        exponents = {f"{t.stem}/{split}": bits for t in tables for split in SPLITS}
+        placed = [place(t, t.stem, exponents, guarding, tmp_path) for t in tables]
+        guards = guard(placed, guarding, tmp_path)
+        buckets = [(Path(b), Path(one.disputed)) for one in placed for b in one.buckets]
+        plans = [p for bucket in buckets for p in gate(*bucket, guards, None, tmp_path).plans]
+        return sorted(plans, key=lambda plan: plan.name)
+
+    return gate_all
 
 
 @pytest.fixture

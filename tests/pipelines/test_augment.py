@@ -25,7 +25,7 @@ def written() -> tuple[Row, ...]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dataset.write(folder, choose.groups(5, 60, 40))
-        return tuple(robots.survey(Folders(folder, folder, folder)).rows())
+        return tuple(robots.survey(Folders("robots", folder, folder, folder, robots.SPLITS)).rows())
 
 
 def ours() -> list[Row]:
@@ -46,7 +46,9 @@ def test_what_the_capability_model_gives_passes_and_other_labels_do_not():
     single = next(row for row in rows if not row.plan)
     (spoilt,) = augment.scenarios([msgspec.structs.replace(single, target="Nobody")])
     assert spoilt.status == "quarantined"
-    assert spoilt.error == (f"labelled ['Nobody']; the capability model gives ['{single.target}']")
+    assert spoilt.error == (
+        f"contradicted label: ['Nobody']; the capability model gives ['{single.target}']"
+    )
     team = next(row for row in rows if row.plan)
     swapped = msgspec.structs.replace(team, plan=team.plan[::-1])
     assert [row.status for row in augment.scenarios([swapped])] == ["quarantined"]

@@ -66,37 +66,38 @@ REFUSED = {
     "misspelt corpus": (
         settings(corpora={"cooc": {}}), ["no corpus is called 'cooc'; did you mean 'coco'?"]),
     "misspelt split": (
-        settings(protect=["coco/vla"]), ["protect 'coco/vla' names no split; did you mean 'coco/"]),
+        settings(protect={"image": ["coco/vla"]}),
+        ["protect 'coco/vla' names no split; did you mean 'coco/val'?"]),
     "wrong type": (
         settings(workers="two"), ["build.yaml: Expected `int`, got `str` - at `$.workers`"]),
     "zero captions": (
         lambda shop: empty(shop, "annotations", CAPTIONS, CAPTIONS.replace("train", "val"), to=[]),
-        ["coco: 0 annotations read, none can be written", "6  no caption names this image",
-         "Mend the files, or remove coco from the config"]),
+        ["coco: 0 annotations read, none can be written", "its files hold no annotation",
+         "Mend the files, or say coco: {on_empty: report} in the config"]),
     "zero questions": (
         lambda shop: [empty(shop, key, name.format(split), to=[]) for split in ("train", "val")
                       for key, name in (("questions", VQA), ("annotations", VQA_ANSWERS))],
-        ["vqav2: 0 annotations read", "its files hold no annotation", "remove vqav2"]),
+        ["vqav2: 0 annotations read", "its files hold no annotation", "say vqav2: {on_empty"]),
     "zero scenarios": (
         lambda shop: [p.write_text("[]") for p in shop.robots.iterdir()],
-        ["robots: 0 annotations read", "its files hold no annotation", "remove robots"]),
+        ["robots: 0 annotations read", "its files hold no annotation", "say robots: {on_empty"]),
     "every picture broken": (
         lambda shop: [p.write_bytes(b"") for p in (shop.raw / "gqa/images").iterdir()],
-        ["gqa: 6 annotations read, none can be written", "4  0 bytes",
-         "1  image is not in gqa/images", "Mend the files, or remove gqa"]),
+        ["gqa: 6 annotations read, none can be written", "3  train quarantined: 0 bytes (",
+         "1  train quarantined: image is missing: gqa/images/", "Mend the files, or say gqa: "]),
     "every picture missing": (
         lambda shop: [p.unlink() for p in (shop.raw / "gqa/images").iterdir()],
         ["gqa: 6 annotations read, none can be written",
-         "image is not in gqa/images, as file:gqa/images/"]),
+         "train quarantined: image is missing: gqa/images/"]),
     "no COCO beside VQA": (
         lambda shop: (shop.only("vqav2"), shutil.rmtree(shop.raw / "coco")),
         ["vqav2: 9 annotations read",
-         "image is not in coco/train2017 or coco/val2017, as file:coco/train2017/0"]),
+         "image is missing: coco/train2017/0"]),
     "every robot unknown": (
         lambda shop: [p.write_text(p.read_text().replace("obot", "obert").replace("rone", "rune")
                                    .replace("umanoid", "uman").replace("UMAN", "U"))
                       for p in shop.robots.iterdir()],
-        ["robots: 14 annotations read", "unknown robot 'Drune'; the robots are Drone"]),
+        ["robots: 14 annotations read", "train quarantined: unknown robot: '"]),
 }  # fmt: skip
 
 
@@ -139,28 +140,29 @@ ROWS = {
     "0-byte JPEG": (replaced(PICTURE, b""), {COCO: "0 bytes", VQA_KEY: "0 bytes"}),
     "truncated JPEG": (
         lambda shop: cut(shop.raw / PICTURE),
-        {COCO: "truncated or damaged JPEG: image file is truncated", VQA_KEY: "truncated"}),
+        {COCO: "truncated or damaged: ", VQA_KEY: "truncated"}),
     "HTML": (
         replaced(PICTURE, b"<!DOCTYPE html><title>404</title>"),
-        {COCO: "not an image: it begins with b'<!DOCTYPE html><'", VQA_KEY: "not an image"}),
-    "git-lfs pointer": (replaced(PICTURE, LFS), {COCO: "not an image: it begins with b'version"}),
+        {COCO: "not an image: a page of text", VQA_KEY: "not an image"}),
+    "git-lfs pointer": (replaced(PICTURE, LFS), {COCO: "not an image: a git-lfs pointer"}),
     "too many pixels": (
         replaced(PICTURE, picture("PNG", (10_000, 8_001))),
-        {COCO: "10000x8001 is over 80,000,000 pixels"}),
+        {COCO: "too many pixels: 10000x8001"}),
     "missing picture": (
         lambda shop: (shop.raw / PICTURE).unlink(),
-        {COCO: "image is not in coco/train2017 or coco/val2017", VQA_KEY: "image is not in coco"}),
+        {COCO: "image is missing: coco/train2017/000000391895.jpg", VQA_KEY: "image is missing: "}),
     "caption of a missing picture": (
-        recaptioned(0, image_id=77), {"coco-000000000077": "image is not in coco/train2017"}),
+        recaptioned(0, image_id=77),
+        {"coco-000000000077": "image is missing: coco/train2017/000000000077.jpg"}),
     "caption of no picture": (
         recaptioned(0, image_id="?"),
-        {"coco-captions_train2017-0": "malformed annotation 0 in captions_train2017.json: Exp"}),
+        {"coco-captions_train2017-0": "malformed annotation: 0 in captions_train2017.json: Exp"}),
     "caption without words": (
         recaptioned(0, caption="\0"), {"coco-000000522418": "empty caption"}),
     "a name that no tar holds": (
         lambda shop: (shop.robots / "single_robot_selection.json").write_text(
             json.dumps([{"id": "a b", "input": "Fly", "output": "Drone"}])),
-        {"robots-single-a b": "key robots-single-a b is not 1 to 90 of A-Z a-z 0-9 _ -"}),
+        {"robots-single-a b": "unfit key: robots-single-a b is not 1 to 90 of A-Z a-z 0-9 _ -"}),
 }  # fmt: skip
 
 
@@ -190,7 +192,7 @@ def test_another_format_named_jpg_is_a_picture_all_the_same(shop, format_name):
 def test_a_mac_s_shadow_files_change_nothing(shop, tmp_path, digests):
     shop.build(tmp_path / "clean")
     files = [path for folder in (shop.raw, shop.robots) for path in folder.rglob("*.*")]
-    assert len(files) == 21
+    assert len(files) >= 21
     for path in files:
         path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X\xff")
     assert shop.cli().exit_code == 0

@@ -65,14 +65,14 @@ def test_failures_are_rows_of_the_manifests_with_their_reasons(shop):
     rows = store.scan(shop.out).filter(pl.col("status") != "written").collect()
     failures = {(r["key"], r["status"], r["turns"]): r["error"] for r in rows.to_dicts()}
     assert failures["coco-000000184613", "held back", 2] == "image is protected by vqav2/val"
-    assert failures["coco-000000391895", "duplicate", 1] == "same as 770337"
-    assert failures["gqa-2371269", "duplicate", 1] == "same as 05451385"
+    assert failures["coco-000000391895", "duplicate", 1] == "said before: as 770337"
+    assert failures["gqa-2371269", "duplicate", 1] == "said before: as 05451385"
     assert failures["gqa-n161313", "unannotated", 0] == "no question names this image"
     assert failures["vqav2-000000000009", "quarantined", 1].startswith(
-        "image is not in coco/train2017"
+        "image is missing: coco/train2017/000000000009.jpg"
     )
-    assert failures["robots-single-00005", "duplicate", 1] == "same as single-00000"
-    assert failures["robots-multi-0004", "quarantined", 1].startswith("6 subtasks")
+    assert failures["robots-single-00005", "duplicate", 1] == "said before: as single-00000"
+    assert failures["robots-multi-0004", "quarantined", 1].startswith("too many subtasks: 6;")
     assert rows.height == 5 + 3 + 6 + 3, (
         "522418 has two reasons: no answer, and answers without a question"
     )
@@ -99,7 +99,7 @@ def test_workers_and_the_order_of_folders_change_no_byte(shop, tmp_path, digests
     shop.build(tmp_path / "two", workers=2)
     assert forwards and {tuple(x) for x in listed} == {tuple(x[::-1]) for x in forwards}
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
-    assert len(digests(tmp_path / "one")) == 2 * len(LEDGER) + 1
+    assert len(digests(tmp_path / "one")) == 2 * len(LEDGER) + 2
 
 
 def test_the_order_of_questions_in_their_files_changes_no_byte(shop, tmp_path, digests):
@@ -134,6 +134,7 @@ def test_one_caption_rewrites_one_shard(shop, digests):
         ]
     changed = {name for name in before.keys() & after.keys() if before[name] != after[name]}
     assert changed == {"dataset.json"}
+    assert {name for name in before if name.startswith("manifests/ledger")} <= after.keys()
     assert list(validate(shop.out)) == []
 
 
@@ -172,7 +173,7 @@ def test_the_seal_tells_no_time_host_or_path_and_build_json_does(shop, tmp_path)
     assert story["config"]["root"] == str(shop.raw)
     made = ["scenarios", "split", "paraphrase", "reasoning"]
     assert [n["node"] for n in story["nodes"]] == [
-        *("survey", "tabulate", *made, "gate", "scenes", "pack", "seal"),
+        *("survey", "tabulate", *made, "place", "gate", "scenes", "pack", "seal"),
     ]
     assert [(f["corpus"], f["files"], f["images"]) for f in story["found"]] == [
         ("coco", 2, 6),

@@ -18,7 +18,7 @@ def test_a_build_ends_with_its_ledger_and_its_root(shop):
     assert result.exit_code == 0
     assert result.stdout == "", "stdout is for data; a build has none"
     lines = result.stderr.splitlines()
-    nodes = [line.split()[:3] for line in lines[:10]]
+    nodes = [line.split()[:3] for line in lines[:11]]
     assert nodes == [
         ["survey", "4", "done"],
         ["tabulate", "4", "done"],
@@ -26,19 +26,33 @@ def test_a_build_ends_with_its_ledger_and_its_root(shop):
         ["split", "1", "done"],
         ["paraphrase", "1", "done"],
         ["reasoning", "1", "done"],
-        ["gate", "1", "done"],
+        ["place", "4", "done"],
+        ["gate", "4", "done"],
         ["scenes", "9", "done"],
         ["pack", "9", "done"],
         ["seal", "1", "done"],
     ]
     columns = "annotations read written quarantined duplicate held back images unannotated"
-    assert " ".join(lines[10].split()) == columns
-    table = [line.split() for line in lines[11:-1]]
+    assert " ".join(lines[11].split()) == columns
+    table = [line.split() for line in lines[12:21]]
     assert ["coco/train", "10", "6", "1", "1", "2", "2", "1"] in table
     assert [row[0] for row in table] == [
         *("coco/train", "coco/val", "gqa/train", "gqa/val", "robots/test", "robots/train"),
         *("robots/val", "vqav2/train", "vqav2/val"),
     ]
+    reasons = [" ".join(line.split()) for line in lines[21:-1]]
+    assert reasons[0] == (
+        "coco/train 1 duplicate: said before: as 770337 "
+        "(776154 file:coco/train2017/000000391895.jpg)"
+    )
+    assert (
+        "coco/val 1 quarantined: empty caption (734 file:coco/val2017/000000000285.jpg)" in reasons
+    )
+    assert (
+        "gqa/train 1 unannotated: no question names this image (file:gqa/images/n161313.jpg)"
+        in reasons
+    )
+    assert len(reasons) == 16
     assert lines[-1] == f"sealed {shop.out} with root {Seal.read(shop.out).root}"
 
 

@@ -1,11 +1,11 @@
 """COCO captions: files in the official layout become exactly these rows."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from pipelines import corpora
-from pipelines.corpora import CorpusError, Folders
+from pipelines.corpora import CorpusError, coco
 from pipelines.corpora.coco import CocoImages
 from pipelines.table import Row
 
@@ -43,7 +43,7 @@ EXPECTED = [
     caption("train", 391895, 9999, "One red circle, all alone."),
     caption("train", 391895, 772707, "A round red shape on green."),
     caption("train", 9, 661611, "A picture that nobody can find.",
-            "image is not in coco/train2017 or coco/val2017"),
+            "image is missing: coco/train2017/000000000009.jpg"),
     caption("train", 391895, 776154, "A red disc on a green field."),
     caption("train", 391895, 781998, "Something red and round."),
     caption("train", 184613, 479322, "Yellow triangle, blue ground."),
@@ -63,10 +63,10 @@ def test_every_caption_is_a_row_in_the_order_of_the_files(shop):
 
 def test_a_survey_counts_files_and_pictures_and_ignores_the_other_annotations(shop):
     (shop.raw / "coco/annotations/person_keypoints_val2017.json").write_text("not read")
-    survey = corpora.load("coco").survey(Folders(shop.raw, shop.raw / "coco", shop.raw / "coco"))
+    survey = coco.survey(shop.folders("coco"))
     names = [path.name for path in survey.files]
     assert names == ["captions_train2017.json", "captions_val2017.json"]
-    assert survey.images == 6
+    assert (survey.layout, survey.images, survey.notes) == ("authors' JSON", 6, ())
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_malformed_caption_is_a_row_of_its_own_and_the_rest_stays(shop, spoilt
     assert rest == EXPECTED[1:]
     assert (first.status, first.split, first.id) == ("quarantined", "train", "0")
     assert first.key == "coco-captions_train2017-0"
-    assert first.error.startswith(f"malformed annotation 0 in captions_train2017.json: {why}")
+    assert first.error.startswith(f"malformed annotation: 0 in captions_train2017.json: {why}")
 
 
 def test_bytes_that_are_not_utf_8_spoil_one_caption_only(shop):
@@ -93,7 +93,7 @@ def test_bytes_that_are_not_utf_8_spoil_one_caption_only(shop):
     rows = shop.rows("coco")
     assert rows[:7] + rows[8:] == EXPECTED[:7] + EXPECTED[8:]
     assert rows[7].status == "quarantined"
-    assert rows[7].error.startswith("malformed annotation 7 in captions_train2017.json: 'utf-8'")
+    assert rows[7].error.startswith("malformed annotation: 7 in captions_train2017.json: 'utf-8'")
 
 
 def test_one_split_is_enough_and_its_pictures_may_lie_in_the_other_folder(shop):
@@ -113,18 +113,22 @@ def test_one_split_is_enough_and_its_pictures_may_lie_in_the_other_folder(shop):
 
 
 def test_pictures_are_found_under_every_official_name_and_train2017_wins(shop):
-    coco = shop.raw / "coco"
-    shutil.copy(coco / "val2017/000000000139.jpg", coco / "train2017/COCO_val2014_000000000139.jpg")
-    shutil.copy(coco / "val2017/000000000285.jpg", coco / "val2017/COCO_train2014_000000000025.jpg")
+    train, val = shop.raw / "coco/train2017", shop.raw / "coco/val2017"
+    shutil.copy(val / "000000000139.jpg", train / "COCO_val2014_000000000139.jpg")
+    shutil.copy(val / "000000000285.jpg", val / "COCO_train2014_000000000025.jpg")
     for junk in ("._000000000030.jpg", "000000000030.png", "30.jpg", "000000000030.jpg.part"):
-        (coco / "train2017" / junk).write_bytes(b"")
-    images = CocoImages(Folders(shop.raw, coco, coco))
+        (train / junk).write_bytes(b"")
+    images = CocoImages(shop.folders("coco"))
     assert len(images.found) == 7
     assert images.locate(139) == ("file:coco/train2017/COCO_val2014_000000000139.jpg", None)
     assert images.locate(25) == ("file:coco/val2017/COCO_train2014_000000000025.jpg", None)
     assert images.locate(30) == (
         "file:coco/train2017/000000000030.jpg",
-        "image is not in coco/train2017 or coco/val2017",
+        "image is missing: coco/train2017/000000000030.jpg",
+    )
+    assert images.locate(31, "test2017") == (
+        "file:coco/test2017/000000000031.jpg",
+        "image is missing: coco/test2017/000000000031.jpg",
     )
 
 
@@ -146,4 +150,28 @@ def test_a_folder_without_captions_says_what_was_looked_for_and_what_is_there(sh
 
 def test_pictures_outside_of_the_root_are_refused(shop):
     with pytest.raises(CorpusError, match="is outside of the root .* move root up or it down"):
-        corpora.load("coco").survey(Folders(shop.raw / "gqa", shop.raw / "coco", shop.raw / "coco"))
+        coco.survey(shop.folders("coco", root=shop.raw / "gqa"))
+
+
+def test_a_split_that_the_config_leaves_out_gives_no_row_not_even_of_its_pictures(shop):
+    val = shop.raw / "coco/val2017"
+    shutil.copy(val / "000000000139.jpg", val / "000000000140.jpg")
+    folders = shop.folders("coco", splits={"train2017": "train", "val2017": None})
+    rows = list(coco.survey(folders).rows())
+    assert rows == EXPECTED[:10] + EXPECTED[14:]
+
+
+def test_a_split_becomes_what_the_config_says(shop):
+    folders = shop.folders("coco", splits={"train2017": "train", "val2017": "train"})
+    rows = list(coco.survey(folders).rows())
+    assert [row.id for row in rows[10:14]] == ["733", "829717", "734", "829655"]
+    assert {row.split for row in rows} == {"train"}
+
+
+def test_under_another_name_the_pictures_are_those_of_its_own_folder(shop):
+    (shop.raw / "coco").rename(shop.raw / "mine")
+    mine = replace(shop.folders("coco"), corpus="mine", path=shop.raw / "mine")
+    first = next(coco.survey(mine).rows())
+    assert (first.key, first.group) == ("mine-000000522418", "coco:522418")
+    assert first.locator == "file:mine/train2017/000000522418.jpg"
+    assert first.status is None

@@ -1,12 +1,14 @@
 """Builds that fail: what was sealed stays whole, what was not is never seen, nothing is lost."""
 
+import msgspec
 import pytest
 
 from manifests import store
 from manifests.seal import Seal, SealError, merkle_root
 from pipelines import build as building
-from pipelines import pack
+from pipelines import pack, prepare
 from pipelines.build import BuildError
+from pipelines.ledger import LedgerError
 from shards.validate import validate
 
 
@@ -85,8 +87,9 @@ def test_a_ledger_that_does_not_balance_is_never_sealed(shop, monkeypatch):
 
     def losing(plan, *rest):
         packed = kept(plan, *rest)
-        fates = {**packed.fates, "written": packed.fates["written"] - 1}
-        return pack.Packed(shard=packed.shard, fates=fates, failures=packed.failures)
+        written, *others = packed.lines
+        fewer = msgspec.structs.replace(written, annotations=written.annotations - 1)
+        return pack.Packed(shard=packed.shard, lines=(fewer, *others))
 
     kept = pack.pack
     monkeypatch.setattr(building.pack, "pack", losing)
@@ -96,8 +99,13 @@ def test_a_ledger_that_does_not_balance_is_never_sealed(shop, monkeypatch):
 
 
 def test_rows_that_the_gate_loses_are_noticed(shop, monkeypatch):
-    gate = building.gate
-    monkeypatch.setattr(building, "gate", lambda *args: gate(*args)[1:])
-    with pytest.raises(BuildError, match="coco: 14 annotations read, 4 placed"):
+    gate = prepare.gate
+
+    def losing(*args):
+        gated = gate(*args)
+        return msgspec.structs.replace(gated, plans=gated.plans[1:])
+
+    monkeypatch.setattr(prepare, "gate", losing)
+    with pytest.raises(LedgerError, match="coco: 14 annotations read, 4 placed"):
         shop.build()
     assert not (shop.out / "dataset.json").exists()

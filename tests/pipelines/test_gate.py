@@ -10,7 +10,9 @@ import pytest
 
 from manifests.place import order_in_shard, shard_of, split_of
 from manifests.schema import Step
+from pipelines.buckets import guard, place
 from pipelines.gate import gate
+from pipelines.protect import Protect
 from pipelines.table import Row, write_rows
 
 
@@ -34,7 +36,12 @@ def gated(tmp_path: Path):
             write_rows(tables[-1], corpus, [r for name, r in rows if name == corpus])
         places = [(c, s) for c in corpora for s in ("train", "val", "test")]
         exponents = {f"{c}/{s}": (bits or {}).get(c, 0) for c, s in places}
-        plans = gate(tables, exponents, protect, tmp_path)
+        guarding = Protect(image=tuple(protect), text=())
+        placed = [place(t, t.stem, exponents, guarding, tmp_path) for t in tables]
+        guards = guard(placed, guarding, tmp_path)
+        buckets = [(Path(b), Path(one.disputed)) for one in placed for b in one.buckets]
+        plans = [p for b in buckets for p in gate(*b, guards, None, tmp_path).plans]
+        plans.sort(key=lambda plan: (plan.corpus, plan.split, plan.id))
         return plans, pl.concat([pl.read_parquet(plan.rows) for plan in plans])
 
     return run
@@ -55,11 +62,11 @@ def test_the_same_said_twice_of_one_image_in_one_corpus_is_a_duplicate(gated):
     )
     assert fates(rows) == {
         ("coco", "b"): (None, None),  # the first that was read
-        ("coco", "a"): ("duplicate", "same as b"),
+        ("coco", "a"): ("duplicate", "said before: as b"),
         ("coco", "c"): (None, None),
         ("coco", "d"): (None, None),
         ("vqav2", "e"): (None, None),
-        ("coco", "f"): ("duplicate", "same as b"),
+        ("coco", "f"): ("duplicate", "said before: as b"),
     }
 
 
@@ -97,22 +104,24 @@ def test_nothing_is_held_back_that_is_not_protected(gated):
         assert set(fates(rows).values()) == {(None, None)}, protect
 
 
-def test_an_unannotated_image_protects_and_a_quarantined_row_does_not(gated):
+def test_an_image_protects_whatever_became_of_what_is_said_of_it(gated):
     _, rows = gated(
         row("coco", 1, "a"),
         row("coco", 2, "b"),
+        row("coco", 3, "c"),
         row("vqav2", 1, "", split="val", status="unannotated", error="no"),
         row("vqav2", 2, "c", split="val", status="quarantined", error="no"),
         protect=["vqav2/val"],
     )
     assert fates(rows)["coco", "a"] == ("held back", "image is protected by vqav2/val")
-    assert fates(rows)["coco", "b"] == (None, None)
+    assert fates(rows)["coco", "b"] == ("held back", "image is protected by vqav2/val")
+    assert fates(rows)["coco", "c"] == (None, None)
 
 
-def test_the_name_of_the_protector_does_not_depend_on_the_corpora_s_order(gated):
+def test_all_protectors_are_named_whatever_the_order_of_the_corpora(gated):
     rows = [row("coco", 1), row("gqa", 1, split="val"), row("vqav2", 1, split="val")]
     said = {fates(gated(*order, protect=["*/val"])[1])["coco", "1"] for order in (rows, rows[::-1])}
-    assert said == {("held back", "image is protected by gqa/val")}
+    assert said == {("held back", "image is protected by gqa/val and vqav2/val")}
 
 
 def test_a_key_names_one_image_of_one_split(gated):
@@ -122,7 +131,7 @@ def test_a_key_names_one_image_of_one_split(gated):
         row("coco", 1, "c", split="val", key="k"),
         row("coco", 1, "d", key="k"),
     )
-    error = "key k is already that of a record of coco:1 in train"
+    error = "doubled key: k is already that of a record of coco:1 in train"
     assert fates(rows) == {
         ("coco", "a"): (None, None),
         ("coco", "b"): ("quarantined", error),
@@ -134,7 +143,7 @@ def test_a_key_names_one_image_of_one_split(gated):
 @pytest.mark.parametrize("key", ["a.b", "a b", "a/b", "", "\u00e9", "a" * 91, "a\n"])
 def test_a_key_that_no_tar_can_hold_spoils_its_own_rows_only(gated, key):
     _, rows = gated(row("coco", 1, "a", key=key), row("coco", 2, "b", key="a" * 90))
-    error = f"key {key} is not 1 to 90 of A-Z a-z 0-9 _ -"
+    error = f"unfit key: {key} is not 1 to 90 of A-Z a-z 0-9 _ -"
     assert fates(rows) == {("coco", "a"): ("quarantined", error), ("coco", "b"): (None, None)}
 
 
@@ -222,7 +231,8 @@ def test_every_row_has_one_fate_and_the_sums_balance(gated):
 
 def test_no_rows_make_no_plans(tmp_path: Path):
     write_rows(tmp_path / "coco.rows", "coco", [])
-    assert gate([tmp_path / "coco.rows"], {"coco/val": 0}, ["coco/val"], tmp_path) == []
+    none = place(tmp_path / "coco.rows", "coco", {"coco/val": 0}, Protect(), tmp_path)
+    assert (none.buckets, none.annotations) == ((), 0)
 
 
 def test_a_key_in_train_and_in_a_protected_split_is_that_of_the_protected_record(gated):
@@ -245,7 +255,7 @@ def test_a_record_has_one_plan(gated):
         row("robots", 1, "b", key="k", plan=plan("Humanoid")),
         row("robots", 1, "c", key="k", plan=plan("Drone")),
     )
-    error = "key k is already that of a record of coco:1 in train"
+    error = "doubled key: k is already that of a record of coco:1 in train"
     assert fates(rows) == {
         ("robots", "a"): (None, None),
         ("robots", "b"): ("quarantined", error),
@@ -265,5 +275,21 @@ def test_a_team_and_a_choice_of_the_same_task_are_two_records(gated):
     assert fates(rows) == {
         ("robots", "single"): (None, None),
         ("robots", "multi"): (None, None),
-        ("robots", "again"): ("duplicate", "same as multi"),
+        ("robots", "again"): ("duplicate", "said before: as multi"),
+    }
+
+
+def test_a_conversation_is_a_duplicate_as_a_whole_or_not_at_all(gated):
+    def turn(thread, number, target):
+        return row("llava", 1, f"{thread}{number}", thread=thread, prompt="And?", target=target)
+
+    _, rows = gated(
+        *(turn("a", n, said) for n, said in enumerate(("x", "y", "y"))),
+        *(turn("b", n, said) for n, said in enumerate(("z", "y", "x"))),
+        *(turn("c", n, said) for n, said in enumerate(("x", "y", "y"))),
+    )
+    assert fates(rows) == {
+        **{("llava", f"a{n}"): (None, None) for n in range(3)},
+        **{("llava", f"b{n}"): (None, None) for n in range(3)},
+        **{("llava", f"c{n}"): ("duplicate", "said before: as a0") for n in range(3)},
     }

@@ -1,14 +1,18 @@
 """GQA: a dict of questions becomes exactly these rows, ids untouched."""
 
 import hashlib
+import json
 
 import pytest
 
-from pipelines import corpora
-from pipelines.corpora import CorpusError, Folders
+from pipelines.corpora import CorpusError, gqa
 from pipelines.table import Row
 
 TRAIN = "gqa/train_balanced_questions.json"
+
+
+def survey(shop, **splits):
+    return gqa.survey(shop.folders("gqa", splits={**gqa.SPLITS, **splits}))
 
 
 def question(split, image, identity, prompt, target, full, error=None):
@@ -37,7 +41,7 @@ EXPECTED = [
     question("train", "2354786", "02930152", "Is the ground tan?", "yes",
              "Yes, the ground is tan."),
     question("train", "2375429", "07333405", "Is it overcast?", "no", "No, it is clear.",
-             "image is not in gqa/images"),
+             "image is missing: gqa/images/2375429.jpg"),
     question("val", "2371269", "05451385", "What shape is black?", "square",
              "The square is black."),
     question("val", "2371269", "05451384", "What shape is black?", "square",
@@ -62,12 +66,129 @@ def test_all_questions_are_not_read_beside_the_balanced_ones(shop):
     (folder / "train_all_questions_0.json").write_text((shop.raw / TRAIN).read_text())
     (shop.raw / "gqa/val_all_questions.json").write_text("not read")
     assert shop.rows("gqa") == EXPECTED
-    survey = corpora.load("gqa").survey(Folders(shop.raw, shop.raw / "gqa", shop.raw / "coco"))
-    assert [path.name for path in survey.files] == [
+    found = survey(shop)
+    assert [path.name for path in found.files] == [
         "train_balanced_questions.json",
         "val_balanced_questions.json",
     ]
-    assert survey.images == 4
+    assert (found.layout, found.images, found.notes) == ("authors' JSON", 4, ())
+
+
+def test_all_questions_are_read_from_the_parts_that_are_there_if_the_config_says_so(shop):
+    folder = shop.raw / "gqa/train_all_questions"
+    folder.mkdir()
+    questions = json.loads((shop.raw / TRAIN).read_text())
+    parts = {0: ["00126851", "07333408"], 3: ["02930152", "07333405"]}
+    for part, ids in parts.items():
+        path = folder / f"train_all_questions_{part}.json"
+        path.write_text(json.dumps({identity: questions[identity] for identity in ids}))
+    found = survey(shop, train_all="train", train_balanced=None)
+    assert [path.name for path in found.files] == [
+        "val_balanced_questions.json",
+        "train_all_questions_0.json",
+        "train_all_questions_3.json",
+    ]
+    assert [row for row in found.rows() if row.split == "train"] == [
+        EXPECTED[1], EXPECTED[0], EXPECTED[2], EXPECTED[3], EXPECTED[6],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["train", "val", "testdev"])
+def test_balanced_questions_and_all_of_them_are_not_both_read(shop, name):
+    with pytest.raises(CorpusError) as caught:
+        survey(shop, **{f"{name}_balanced": "train", f"{name}_all": "train"})
+    assert str(caught.value) == (
+        f"gqa reads both {name}_all and {name}_balanced, which is a part of it; leave one out in "
+        f"the config: gqa: {{splits: {{{name}_balanced: null}}}}"
+    )
+
+
+def test_the_images_of_questions_without_a_public_answer_are_one_row_each_and_of_test(shop):
+    asked = [("201", "n161313"), ("07", "n999"), ("202", "n161313")]
+    path = shop.raw / "gqa/test_balanced_questions.json"
+    path.write_text(json.dumps({
+        identity: {"question": "What?", "imageId": image, "isBalanced": True}
+        for identity, image in asked
+    }))  # fmt: skip
+    error = "test question without a public answer"
+    assert shop.rows("gqa") == EXPECTED[:6] + [
+        Row(key=f"gqa-{image}", group=f"vg:{image}", locator=f"file:gqa/images/{image}.jpg",
+            split="test", status="unannotated", error=error)
+        for image in ("n161313", "n999")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["test_all", "challenge_balanced", "challenge_all"])
+def test_every_file_without_answers_keeps_its_images_out_of_training(shop, name):
+    path = shop.raw / f"gqa/{name}_questions.json"
+    path.write_text('{"1": {"question": "What?", "imageId": "n161313"}}')
+    rows = shop.rows("gqa")
+    assert rows[:6] == EXPECTED[:6]
+    assert [(row.key, row.split, row.status) for row in rows[6:]] == [
+        ("gqa-n161313", "test", "unannotated")
+    ]
+
+
+def test_submission_files_are_read_only_if_the_config_says_so(shop):
+    path = shop.raw / "gqa/submission_all_questions.json"
+    path.write_text('{"1": {"question": "What?", "imageId": "n161313"}}')
+    assert shop.rows("gqa") == EXPECTED
+    *_, last = survey(shop, submission_all="val").rows()
+    assert (last.key, last.split, last.status) == ("gqa-n161313", "val", "unannotated")
+
+
+def test_an_image_that_is_also_asked_about_with_an_answer_is_not_unannotated(shop):
+    source = shop.raw / "gqa/val_balanced_questions.json"
+    source.rename(source.with_name("testdev_balanced_questions.json"))
+    path = shop.raw / "gqa/test_balanced_questions.json"
+    path.write_text('{"1": {"question": "What?", "imageId": "2371269"}}')
+    rows = shop.rows("gqa")
+    assert [row.key for row in rows if row.status == "unannotated"] == ["gqa-n161313"]
+
+
+def test_a_list_as_lavis_exports_it_is_read_like_the_dict(shop):
+    exported: list[dict] = [
+        {"image": f"{row.group[3:]}.jpg", "question_id": row.id, "question": row.prompt,
+         "answer": row.target}
+        for row in EXPECTED[:4]
+    ]  # fmt: skip
+    exported[2]["question_id"] = 2930152
+    exported[1] = {"image": "2370134.jpg", "question_id": "00126851"}
+    (shop.raw / TRAIN).write_text(json.dumps(exported))
+    rows = shop.rows("gqa")
+    assert rows[0] == question("train", "2354786", "07333408", "What colour is the triangle?",
+                               "green", "")  # fmt: skip
+    assert rows[1].error == (
+        "malformed annotation: 1 in train_balanced_questions.json: "
+        "Object missing required field `question`"
+    )
+    assert rows[2].id == "2930152"
+    assert rows[3].error == "image is missing: gqa/images/2375429.jpg"
+    assert rows[4:6] == EXPECTED[4:6]
+
+
+def test_a_list_of_questions_without_answers_is_no_training_data(shop):
+    path = shop.raw / "gqa/test_balanced_questions.json"
+    asked = [{"image": "n161313.jpg", "question_id": "1", "question": "What?"}]
+    path.write_text(json.dumps(asked))
+    assert [(row.key, row.split) for row in shop.rows("gqa") if row.status == "unannotated"] == [
+        ("gqa-n161313", "test")
+    ]
+
+
+def test_pictures_may_be_png_and_of_two_the_jpg_is_taken(shop):
+    images = shop.raw / "gqa/images"
+    (images / "2354786.jpg").rename(images / "2354786.png")
+    (images / "2370134.png").write_bytes((images / "2370134.jpg").read_bytes())
+    rows = shop.rows("gqa")
+    assert survey(shop).images == 4
+    assert rows[0].locator == "file:gqa/images/2354786.png"
+    assert rows[1] == EXPECTED[1]
+
+
+def test_an_empty_question_is_quarantined(shop):
+    shop.edit(shop.raw / TRAIN, lambda questions: questions["00126851"].update(question="\0 "))
+    assert shop.rows("gqa")[1].error == "empty question"
 
 
 def test_testdev_is_the_test_split(shop):
@@ -93,7 +214,7 @@ def test_a_malformed_question_is_filed_under_its_id_and_the_rest_stays(shop, cha
     assert rows[1].id == "00126851"
     assert rows[1].key == "gqa-train_balanced_questions-00126851"
     assert rows[1].error == (
-        f"malformed annotation 00126851 in train_balanced_questions.json: {why}"
+        f"malformed annotation: 00126851 in train_balanced_questions.json: {why}"
     )
     unannotated = [row.key for row in rows if row.status == "unannotated"]
     assert unannotated == ["gqa-2370134", "gqa-n161313"], "its picture has no other question"
@@ -128,7 +249,8 @@ def test_without_pictures_every_question_is_quarantined(shop):
         path.unlink()
     (shop.raw / "gqa/images").rmdir()
     assert {row.error for row in shop.rows("gqa")} == {
-        "image is not in gqa/images" for image in ("2354786", "2370134", "2375429", "2371269")
+        f"image is missing: gqa/images/{image}.jpg"
+        for image in ("2354786", "2370134", "2375429", "2371269")
     }
 
 

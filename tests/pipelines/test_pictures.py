@@ -3,7 +3,18 @@
 import random
 from collections import Counter
 
-from pipelines.pictures import COLOURS, PLACES, PLURALS, captions, compose, paint, questions
+from pipelines.samples.pictures import (
+    COLOURS,
+    PLACES,
+    PLURALS,
+    Scene,
+    Thing,
+    box,
+    captions,
+    compose,
+    paint,
+    questions,
+)
 
 
 def test_a_picture_shows_the_colour_of_each_thing_at_its_centre():
@@ -45,3 +56,14 @@ def test_yes_and_no_are_even_and_every_word_is_used():
     assert 0.9 < answers["yes"] / answers["no"] < 1.1
     assert {*COLOURS, *PLURALS, "1", "2", "3"} <= set(answers)
     assert set(places) == {p.noun for p in PLACES}
+
+
+def test_a_box_is_all_that_a_thing_covers_and_no_more():
+    scene = Scene(320, 240, PLACES[0], (Thing("red", "ball", 100, 120, 50),), across=True)
+    assert box(scene, scene.things[0]) == (50, 70, 151, 171)
+    boat = Thing("red", "boat", 100, 120, 50)
+    left, top, right, bottom = box(scene, boat)
+    assert (left, top, right) == (50, 70, 151)
+    assert 163 <= bottom <= 167, "the hull ends at 0.9 of its half size"
+    edge = Thing("red", "ball", 310, 120, 50)
+    assert box(scene, edge) == (260, 70, 320, 171)

@@ -48,10 +48,10 @@ SINGLE = [
     scenario("single-00005", PIPELINE, PIPELINE.lower(), ["Underwater Robot"]),
     scenario("single-00006", "Cross the mud flat with a sledge",
              "cross the mud flat with a sledge",
-             error=f"unknown robot 'Robot with Tracks'; {UNKNOWN}"),
+             error=f"unknown robot: 'Robot with Tracks'; {UNKNOWN}"),
     scenario("single-00007", "", "", ["Drone"], error="empty task"),
     scenario("single-00008", "Count the seals on the sandbank", "count the seals on the sandbank",
-             error="no robot: neither subtasks nor output"),
+             error="no robot: neither subtasks nor output names one"),
 ]  # fmt: skip
 MULTI = [
     scenario("multi-0001", "Search the collapsed school, then carry out the injured",
@@ -63,10 +63,10 @@ MULTI = [
     scenario("multi.2", "Count the flock and mend the fence", "count the flock and mend the fence",
              ["Drone", "Humanoid"]),
     scenario("multi-0003", "Clear the beach after the storm", "clear the beach after the storm",
-             error=f"unknown robot 'Bulldozer'; {UNKNOWN}"),
+             error=f"unknown robot: 'Bulldozer'; {UNKNOWN}"),
     scenario("multi-0004", "Do six things one after another", "do six things one after another",
              plan=[Step(text=f"Thing {n}", robot="Drone", order=n) for n in range(1, 7)],
-             error="6 subtasks; a plan has at most 5"),
+             error="too many subtasks: 6; a plan has at most 5"),
     scenario("multi-0005", "Survey the building's roof from above.",
              "survey the buildings roof from above", ["Drone", "Robot with Wheels"]),
 ]  # fmt: skip
@@ -129,7 +129,7 @@ def test_all_five_come_in_their_one_order(shop):
 def test_an_unknown_name_is_never_guessed_at(shop, output):
     row = only(shop, {"input": "Task: Mow the lawn", "output": output})
     assert (row.status, row.robots, row.target) == ("quarantined", (), "")
-    assert row.error.startswith("unknown robot ")
+    assert row.error.startswith("unknown robot: ")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_an_unknown_name_is_never_guessed_at(shop, output):
 def test_a_malformed_scenario_is_quarantined_with_its_place(shop, said, why):
     row = only(shop, said)
     assert (row.status, row.split, row.id) == ("quarantined", None, "0")
-    assert row.error.startswith(f"malformed annotation 0 in single_robot_selection.json: {why}")
+    assert row.error.startswith(f"malformed annotation: 0 in single_robot_selection.json: {why}")
 
 
 def test_a_folder_without_either_file_is_refused(shop):

@@ -1,18 +1,24 @@
-"""The drawn `base_vlm` tree: official layouts, ids that join, and nothing said that is not so."""
+"""The drawn tree as a whole, and COCO, VQA v2 and GQA: ids that join, nothing that is not so."""
 
 import hashlib
 import json
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from pipelines.pictures import PLURALS, compose
+from pipelines.cli import app
 from pipelines.samples import write_samples
+from pipelines.samples.pictures import PLURALS, compose
 
 IMAGES = 160
+SHARD = (".tar", ".parquet", "_stats.json")
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +37,47 @@ def _digests(root: Path) -> dict[str, str]:
 
 
 def test_the_tree_has_the_official_names_and_nothing_else(tree):
-    names = {str(p.relative_to(tree[0])) for p in tree[0].rglob("*.json")}
-    assert names == {
-        "coco/annotations/captions_train2017.json",
-        "coco/annotations/captions_val2017.json",
-        "vqa/v2_OpenEnded_mscoco_train2014_questions.json",
-        "vqa/v2_OpenEnded_mscoco_val2014_questions.json",
-        "vqa/v2_mscoco_train2014_annotations.json",
-        "vqa/v2_mscoco_val2014_annotations.json",
-        "gqa/train_balanced_questions.json",
-        "gqa/val_balanced_questions.json",
-    }
-    files = [p for p in tree[0].rglob("*") if p.is_file()]
-    assert {p.suffix for p in files} == {".json", ".jpg"}, "temporary files were left behind"
-    assert len(files) == IMAGES + 8
-    assert tree[1]["coco_images"] + tree[1]["gqa_images"] == IMAGES
+    files = {p.relative_to(tree[0]) for p in tree[0].rglob("*") if p.is_file()}
+    pictures = {p for p in files if p.suffix in (".jpg", ".gif")}
+    assert {p.as_posix() for p in files - pictures} == {
+        *(f"coco/annotations/captions_{split}2017.json" for split in ("train", "val")),
+        *(f"vqa/v2_OpenEnded_mscoco_{split}2014_questions.json" for split in ("train", "val")),
+        *(f"vqa/v2_mscoco_{split}2014_annotations.json" for split in ("train", "val")),
+        *(f"okvqa/OpenEnded_mscoco_{split}2014_questions.json" for split in ("train", "val")),
+        *(f"okvqa/mscoco_{split}2014_annotations.json" for split in ("train", "val")),
+        *(f"aokvqa/aokvqa_v1p0_{split}.json" for split in ("train", "val", "test")),
+        *(f"gqa/train_all_questions/train_all_questions_{part}.json" for part in (0, 1)),
+        *("gqa/train_balanced_questions.json", "gqa/val_balanced_questions.json"),
+        *("gqa/val_all_questions.json", "gqa/submission_all_questions.json"),
+        *(f"gqa/{split}_{kind}_questions.json" for split in ("testdev", "test", "challenge")
+          for kind in ("all", "balanced")),
+        *("ocrvqa/dataset.json", "ocrvqa/LICENCE.txt"),
+        *("refcoco/instances.json", "refcoco/refs(unc).p"),
+        *("refcoco_plus/instances.json", "refcoco_plus/refs(unc).p"),
+        *("refcocog/instances.json", "refcocog/refs(umd).p"),
+        *(f"cc3m/train/{shard}{end}" for shard in ("00000", "00001") for end in SHARD),
+        *(f"cc3m/validation/00000{end}" for end in SHARD),
+        *(f"laion/{shard}{end}" for shard in ("00000", "00001") for end in SHARD),
+        "llava/llava_instruct_150k.json",
+    }  # fmt: skip
+    folders = Counter(p.parent.as_posix() for p in pictures)
+    assert folders == {
+        "coco/train2017": 96, "coco/val2017": 24, "gqa/images": 40 + 6, "ocrvqa/images": 24,
+    }  # fmt: skip
+    assert tree[1]["coco_images"] == 120
+    assert tree[1]["gqa_images"] == 46
+
+
+def test_coco_vqa_and_gqa_are_what_they_were_before_other_corpora_came(tree):
+    """The demo's tokenizer and figures rest on these files; pictures depend on Pillow as well."""
+    together = hashlib.sha256()
+    names = ("coco/annotations/captions_{}2017.json", "gqa/{}_balanced_questions.json",
+             "vqa/v2_OpenEnded_mscoco_{}2014_questions.json",
+             "vqa/v2_mscoco_{}2014_annotations.json")  # fmt: skip
+    for name in sorted(name.format(split) for name in names for split in ("train", "val")):
+        together.update(name.encode() + (tree[0] / name).read_bytes())
+    before = "13b8f0daf68254b6c4fe750a8e47d8a78f7a8b58b9b09375df2d74ea798267ad"
+    assert together.hexdigest() == before
 
 
 @pytest.mark.parametrize(("split", "share"), [("train", 0.8), ("val", 0.2)])
@@ -161,12 +193,59 @@ def test_answers_are_true_of_the_scene_that_was_drawn(tree):
     assert seen["Is"] > 10
 
 
+def test_all_gqa_questions_hold_the_balanced_ones_and_tests_have_no_answers(tree):
+    parts = [_load(tree, f"gqa/train_all_questions/train_all_questions_{i}.json") for i in (0, 1)]
+    assert not set(parts[0]) & set(parts[1])
+    for split, everything in (
+        ("train", parts[0] | parts[1]),
+        *((split, _load(tree, f"gqa/{split}_all_questions.json"))
+          for split in ("val", "testdev", "test", "challenge")),
+    ):  # fmt: skip
+        balanced = _load(tree, f"gqa/{split}_balanced_questions.json")
+        assert {key: entry for key, entry in everything.items() if entry["isBalanced"]} == balanced
+        assert len(everything) > len(balanced)
+        asked = Counter((entry["imageId"], entry["question"]) for entry in everything.values())
+        assert set(asked.values()) == {1}, "nothing is asked twice of a picture"
+        for entry in everything.values():
+            assert (tree[0] / f"gqa/images/{entry['imageId']}.jpg").exists()
+            answered = split in ("train", "val", "testdev")
+            assert ("answer" in entry) == answered
+            assert answered or set(entry) == {"question", "imageId", "isBalanced"}
+            assert entry["imageId"].startswith("n") == (split not in ("train", "val"))
+    submitted = _load(tree, "gqa/submission_all_questions.json")
+    assert set(submitted) == {
+        *_load(tree, "gqa/test_all_questions.json"),
+        *_load(tree, "gqa/challenge_all_questions.json"),
+    }
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tree, tmp_path):
-    write_samples(tmp_path / "again", IMAGES, seed=3)
+    command = [sys.executable, "-m", "pipelines", "samples", "--seed", "3"]
+    command += ["--out", str(tmp_path / "again"), "--images", str(IMAGES)]
+    order = {**os.environ, "PYTHONHASHSEED": "7"}  # that of sets and of dicts of sets
+    subprocess.run(command, check=True, env=order, cwd=Path(__file__).parents[2])
     assert _digests(tmp_path / "again") == _digests(tree[0])
     write_samples(tmp_path / "other", 20, seed=4)
     ours = {p.name for p in tree[0].rglob("*.jpg")}
     assert len(ours & {p.name for p in (tmp_path / "other").rglob("*.jpg")}) <= 1
+
+
+def test_the_least_tree_has_every_split_of_every_corpus(tmp_path):
+    for seed in range(3):
+        counts = write_samples(tmp_path / str(seed), 20, seed)
+        assert all(counts.values()), counts
+
+
+def test_a_user_types_samples_with_a_layout_and_traps(tmp_path):
+    command = ["samples", "--out", str(tmp_path / "tree"), "--images"]
+    done = CliRunner().invoke(app, [*command, "20", "--as-on-disk", "--traps"])
+    assert done.exit_code == 0, done.output
+    assert "15 coco_images" in done.stdout
+    assert done.stdout.strip().endswith("73 traps")
+    assert (tmp_path / "tree/traps.json").exists()
+    refused = CliRunner().invoke(app, [*command, "4"])
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("samples failed: images=4; at least 20 are needed")
 
 
 def test_too_few_images_are_refused(tmp_path):

@@ -44,7 +44,7 @@ def planned(folder, *rows):
     path = folder / "robots-train-00000.parquet"
     write_rows(path, "robots", rows)
     return ShardPlan(
-        corpus="robots", split="train", id="00000", rows=str(path), annotations=len(rows)
+        corpus="robots", split="train", id="00000", rows=str(path), annotations=len(rows), records=0
     )
 
 
@@ -74,7 +74,7 @@ def test_the_file_of_the_scenes_is_in_the_folder_and_all_else_stays(tmp_path, th
     assert [path.name for path in folder.iterdir()] == [Path(new.scenes).name]
     assert Path(new.scenes).parent == folder
     assert new == ShardPlan(
-        corpus="robots", split="train", id="00000", rows=plan.rows, annotations=1,
+        corpus="robots", split="train", id="00000", rows=plan.rows, annotations=1, records=0,
         scenes=new.scenes,
     )  # fmt: skip
     assert plan.scenes is None

@@ -82,6 +82,8 @@ def test_every_field_of_a_row_is_a_column_and_comes_back(tmp_path: Path):
         "plan": '[{"order":1,"robot":"Drone","text":"fly"}]',
         "licence": "MIT",
         "meta": '{"site":{"terrain":"grass"}}',
+        "container": "",
+        "position": 0,
         "status": "quarantined",
         "error": "why",
     }

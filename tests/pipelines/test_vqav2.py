@@ -2,8 +2,7 @@
 
 import pytest
 
-from pipelines import corpora
-from pipelines.corpora import CorpusError, Folders
+from pipelines.corpora import CorpusError, vqav2
 from pipelines.table import Row
 
 LICENCE = "Creative Commons Attribution 4.0 International License"
@@ -36,11 +35,11 @@ TRAIN = [
     question("train", 262148001, "What colour are the stripes?", "purple",
              [*["purple"] * 8, "violet", "purple"]),
     question("train", 9000, "What is in the lost picture?", "nothing", ["nothing"] * 10,
-             "image is not in coco/train2017 or coco/val2017"),
+             "image is missing: coco/train2017/000000000009.jpg"),
     question("train", 522418000, "What shape is this?", "", (),
-             "question 522418000 has no answer in v2_mscoco_train2014_annotations.json"),
+             "no answer: question 522418000 has none in v2_mscoco_train2014_annotations.json"),
     question("train", 522418005, "", "square", ["square"] * 10,
-             "answers to question 522418005, which "
+             "no question: answers to 522418005, which "
              "v2_OpenEnded_mscoco_train2014_questions.json does not have"),
 ]  # fmt: skip
 VAL = [
@@ -67,8 +66,8 @@ def test_the_fixtures_need_a_join_by_id(shop):
 
 
 def test_a_survey_counts_all_four_files_and_the_pictures_of_coco(shop):
-    survey = corpora.load("vqav2").survey(Folders(shop.raw, shop.raw / "vqa", shop.raw / "coco"))
-    assert (len(survey.files), survey.images) == (4, 6)
+    survey = vqav2.survey(shop.folders("vqav2"))
+    assert (len(survey.files), survey.images, survey.notes) == (4, 6, ())
 
 
 def test_without_the_file_of_answers_every_question_is_quarantined(shop):
@@ -76,9 +75,15 @@ def test_without_the_file_of_answers_every_question_is_quarantined(shop):
     rows = shop.rows("vqav2")
     assert rows[5:] == VAL
     errors = [row.error for row in rows[:5]]
-    assert errors[0] == "question 262148000 has no answer in v2_mscoco_train2014_annotations.json"
-    assert errors[3] == "image is not in coco/train2017 or coco/val2017"
+    assert errors[0] == (
+        "no answer: question 262148000 has none in v2_mscoco_train2014_annotations.json"
+    )
+    assert errors[3] == "image is missing: coco/train2017/000000000009.jpg"
     assert {(row.status, row.target, row.answers) for row in rows[:5]} == {("quarantined", "", ())}
+    assert vqav2.survey(shop.folders("vqav2")).notes == (
+        f"v2_mscoco_train2014_annotations.json is not in {shop.raw}/vqa, "
+        "so the questions of train2014 have no answer",
+    )
 
 
 def test_a_malformed_question_is_quarantined_and_so_are_its_answers(shop):
@@ -87,12 +92,12 @@ def test_a_malformed_question_is_quarantined_and_so_are_its_answers(shop):
     assert rows[0] == TRAIN[0]
     assert rows[2:5] + rows[7:] == TRAIN[2:5] + VAL
     assert rows[1].error == (
-        "malformed annotation 1 in v2_OpenEnded_mscoco_train2014_questions.json: "
+        "malformed annotation: 1 in v2_OpenEnded_mscoco_train2014_questions.json: "
         "Object missing required field `question`"
     )
     orphans = {row.id: row.error for row in rows[5:7]}
     assert set(orphans) == {"391895000", "522418005"}
-    assert orphans["391895000"].startswith("answers to question 391895000, which v2_Open")
+    assert orphans["391895000"].startswith("no question: answers to 391895000, which v2_Open")
 
 
 def test_malformed_answers_are_quarantined_and_leave_their_question_without(shop):
@@ -103,12 +108,12 @@ def test_malformed_answers_are_quarantined_and_leave_their_question_without(shop
         "quarantined",
     )
     assert rows[0].error == (
-        "malformed annotation 1 in v2_mscoco_train2014_annotations.json: "
+        "malformed annotation: 1 in v2_mscoco_train2014_annotations.json: "
         "Expected `array`, got `str` - at `$.answers`"
     )
     assert rows[1:3] == TRAIN[:2]
     assert rows[3].error == (
-        "question 262148001 has no answer in v2_mscoco_train2014_annotations.json"
+        "no answer: question 262148001 has none in v2_mscoco_train2014_annotations.json"
     )
 
 
@@ -122,13 +127,37 @@ def test_a_question_answered_twice_keeps_the_first_answers_and_files_the_second(
     assert filed.error.endswith("question 391895000 is answered a second time")
 
 
+def test_a_question_asked_twice_is_asked_once_and_the_second_is_filed(shop):
+    again = {"question_id": 391895000, "image_id": 391895, "question": "Is it red?"}
+    shop.edit(shop.raw / QUESTIONS, lambda f: f["questions"].append(again))
+    rows = shop.rows("vqav2")
+    assert rows[:5] + rows[6:] == TRAIN + VAL
+    assert rows[5].error == (
+        "malformed annotation: 5 in v2_OpenEnded_mscoco_train2014_questions.json: "
+        "question 391895000 is asked a second time"
+    )
+
+
+def test_an_empty_question_is_quarantined(shop):
+    shop.edit(shop.raw / QUESTIONS, lambda f: f["questions"][1].update(question=" \0\n"))
+    assert shop.rows("vqav2")[1] == question(
+        "train", 391895000, "", "yes", ["yes"] * 10, "empty question"
+    )
+
+
+def test_a_split_that_the_config_leaves_out_is_not_read(shop):
+    (shop.raw / "vqa/v2_OpenEnded_mscoco_val2014_questions.json").write_text("not read")
+    folders = shop.folders("vqav2", splits={"train2014": "train", "val2014": None})
+    assert list(vqav2.survey(folders).rows()) == TRAIN
+
+
 def test_an_empty_consensus_is_quarantined(shop):
     shop.edit(
         shop.raw / ANSWERS,
         lambda f: f["annotations"][2].update(multiple_choice_answer=" \n"),
     )
     assert shop.rows("vqav2")[1] == question(
-        "train", 391895000, "Is the disc red?", "", ["yes"] * 10, "empty consensus answer"
+        "train", 391895000, "Is the disc red?", "", ["yes"] * 10, "empty answer"
     )
 
 

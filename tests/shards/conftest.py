@@ -125,6 +125,7 @@ def _seal(out: Path, shards: Sequence[Shard], failures: Sequence[dict] = ()) -> 
         codecs=images.codecs(),
         bits={},
         ledger=tuple(ledger),
+        reasons=store.write_named(out, "manifests/ledger", ".parquet", b"reasons"),
         shards=tuple(shards),
     )
     store.commit(out, seal)

@@ -191,10 +191,19 @@ def paint(scene: Scene, rng: random.Random) -> Image.Image:
         fleck = (250, 250, 220) if place.noun == "sky" else _jitter(ground, rng, 30)
         pen.line((x, y, x + 1, y + (1 if place.noun == "sky" else 4)), fleck, 2)
     for thing in scene.things:
-        _paint_thing(pen, thing, _jitter(COLOURS[thing.colour], rng))
+        paint_thing(pen, thing, _jitter(COLOURS[thing.colour], rng))
     grain = Image.frombytes("L", (w // 2, h // 2), rng.randbytes((w // 2) * (h // 2)))
     grain = grain.point([v // 16 for v in range(256)]).resize((w, h))
     return ImageChops.add(picture, Image.merge("RGB", (grain,) * 3), offset=-8)
+
+
+def box(scene: Scene, thing: Thing) -> tuple[int, int, int, int]:
+    """The pixels that a thing covers: left, top, right, bottom, the last two not of it."""
+    canvas = Image.new("RGB", (scene.width, scene.height))
+    paint_thing(ImageDraw.Draw(canvas), thing, (255, 255, 255))
+    covered = canvas.getbbox()
+    assert covered is not None  # its centre lies in the picture
+    return covered
 
 
 def _jitter(colour: Rgb, rng: random.Random, by: int = 12) -> Rgb:
@@ -202,7 +211,7 @@ def _jitter(colour: Rgb, rng: random.Random, by: int = 12) -> Rgb:
     return r, g, b
 
 
-def _paint_thing(pen: ImageDraw.ImageDraw, thing: Thing, fill: Rgb) -> None:
+def paint_thing(pen: ImageDraw.ImageDraw, thing: Thing, fill: Rgb) -> None:
     """The thing fills its square well, and its own colour covers the centre."""
     _, shape, x, y, r = thing
     dark, h = (fill[0] // 2, fill[1] // 2, fill[2] // 2), r // 2

@@ -1,0 +1,86 @@
+"""Train images that look like a protected one: which images to compare, and what was found.
+
+The node `fingerprint` of a build. Ids tell COCO's pictures apart under all their names; what has
+none of them (GQA's, half of which are COCO's too, and pictures from the web) is told by its pixels.
+"""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.buckets import Placed
+from pipelines.config import BuildConfig
+from pipelines.fingerprint import Each, fingerprints, near, near_each_other, unknown
+
+FOLDER = "fingerprints"  # in the data set's: a cache, so that an image is decoded for this once
+
+
+def look_alikes(
+    config: BuildConfig,
+    placed: Sequence[Placed],
+    groups: Path,
+    cache: Path,
+    each: Each,
+    out: Path,
+) -> None:
+    """Write the groups of train that look like another, and which (fingerprint.NEAR), to `out`.
+
+    `groups` is the Parquet file of protected images.
+    """
+    protected, others = _images(config, placed, groups)
+    root = Path(config.root).resolve()
+    images = pa.concat_tables([protected, others])
+    prints = fingerprints(images, cache, root, config.workers, each)
+    guarded, rest = prints.slice(0, len(protected)), prints.slice(len(protected))
+    found = near(guarded, rest)
+    if config.protect.near_duplicates == "all":
+        kept = pl.DataFrame(rest).join(pl.DataFrame(found), on="group", how="anti").to_arrow()
+        found = pa.concat_tables([found, near_each_other(kept.cast(rest.schema))])
+    pq.write_table(found, out)
+
+
+def codecs(config: BuildConfig) -> dict[str, str]:
+    """The library whose version decides what looks alike."""
+    off = config.protect.near_duplicates == "off"
+    return {} if off else {"imagehash": version("imagehash")}
+
+
+def to_be_hashed(
+    config: BuildConfig, placed: Sequence[Placed], groups: Path, cache: Path
+) -> tuple[int, list[str]]:
+    """How many images are compared by their pixels, and which of them are still to be hashed."""
+    images = pa.concat_tables(_images(config, placed, groups))
+    return len(images), unknown(images, cache, Path(config.root).resolve())
+
+
+def _images(
+    config: BuildConfig, placed: Sequence[Placed], groups: Path
+) -> tuple[pa.Table, pa.Table]:
+    """(group, locator) of the protected images, and of those that are compared with them."""
+    guarded = pl.read_parquet(groups, columns=["group"], glob=False)
+    there = pl.col("status").is_null() | (pl.col("status") == "unannotated")
+    drawn = pl.col("locator").str.starts_with("scene:") | (pl.col("locator") == "")
+    train = pl.col("split") == "train"
+    if config.protect.near_duplicates == "protected":
+        train &= ~pl.col("group").str.starts_with("coco:")
+    protected, others = [], []
+    columns = ["group", "locator", "split", "status"]
+    for bucket in (bucket for one in placed for bucket in one.buckets):
+        rows = pl.read_parquet(bucket, columns=columns, glob=False).filter(there & ~drawn)
+        protected.append(_distinct(rows.join(guarded, on="group", how="semi")))
+        others.append(_distinct(rows.filter(train).join(guarded, on="group", how="anti")))
+    return _table(protected), _table(others)
+
+
+def _distinct(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select("group", "locator").group_by("group").agg(pl.col("locator").min())
+
+
+def _table(parts: Sequence[pl.DataFrame]) -> pa.Table:
+    empty = pl.DataFrame(schema={"group": pl.String, "locator": pl.String})
+    rows = _distinct(pl.concat([empty, *parts])).sort("locator")
+    return rows.to_arrow().cast(pa.schema([("group", pa.string()), ("locator", pa.string())]))

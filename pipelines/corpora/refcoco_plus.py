@@ -1,0 +1,21 @@
+"""RefCOCO+: as RefCOCO, but words of location were forbidden, so that looks must tell.
+
+The authors' `refs(unc).p` with `instances.json`, or the files of Hugging Face (`refer.py`). The
+authors call its folder `refcoco+`, which is taken where there is no `refcoco_plus`.
+"""
+
+from dataclasses import replace
+
+from pipelines.corpora import Folders, Layout, Survey
+from pipelines.layouts import refer
+
+PATH = "refcoco_plus"
+SPLITS = refer.SPLITS
+LAYOUT: Layout = "hash"
+
+
+def survey(folders: Folders) -> Survey:
+    theirs = folders.path.with_name("refcoco+")
+    if theirs.is_dir() and not folders.path.exists():
+        folders = replace(folders, path=theirs)
+    return refer.survey(folders, "refs(unc).p")

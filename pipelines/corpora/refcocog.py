@@ -1,0 +1,15 @@
+"""RefCOCOg: longer expressions, whole phrases written at leisure.
+
+The authors' `refs(umd).p` with `instances.json`, or the files of Hugging Face (`refer.py`).
+`refs(google).p` is not read: it splits objects, so that train and val share images.
+"""
+
+from functools import partial
+
+from pipelines.corpora import Layout
+from pipelines.layouts import refer
+
+PATH = "refcocog"
+SPLITS = refer.SPLITS
+LAYOUT: Layout = "hash"
+survey = partial(refer.survey, refs="refs(umd).p")

@@ -1,0 +1,1 @@
+"""How annotations and images lie on disk: the layouts that several corpora share."""

@@ -1,0 +1,310 @@
+"""How fast pictures become shards, beside a bare codec loop, `tar` and img2dataset.
+
+    make bench NAME=build [CORPUS=folder] [PEERS=python]
+
+CORPUS is a COCO folder (annotations/captions_train2017.json, train2017/); without one, 1,500
+photo-like JPEGs of 640x480 are drawn into data/bench/photos, the same on every machine. PEERS is
+the Python of an environment with img2dataset. All run by turns in the same rounds on two workers
+and on files that the page cache holds; medians are compared.
+
+- bare: two processes that decode, scale and encode bytes they hold in memory; the best codec counts
+- tar: `tar cf` of the folder, one process
+- squash, keep: the pipeline itself; "pack" is its node that opens images, "whole" all of the build.
+  fsync is not in these: it is done afterwards and told apart.
+- img2dataset: `download` of file:// addresses, resized to 224 on the short side, two processes
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from io import BytesIO
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from manifests import store
+from pipelines.build import build
+from pipelines.config import BuildConfig, CorpusConfig
+from pipelines.engine import Threads
+from shards.images import ImagePolicy
+
+PHOTOS = Path("data/bench/photos")
+_PICTURES, _ROUNDS, _WORKERS, _SIZE, _QUALITY = 1500, 3, 2, 224, 90
+_BITS = {"squash": 4, "keep": 2}  # the longer a shard takes, the more, so that workers end together
+_FIELD = 1024  # pixels a side of the noise that pictures are cut from
+_IMG2DATASET = """
+import sys, time
+from img2dataset import download
+if __name__ == "__main__":
+    begun = time.perf_counter()
+    download(
+        url_list=sys.argv[1], input_format="txt", output_folder=sys.argv[2],
+        output_format="webdataset", processes_count=2, thread_count=16, image_size=224,
+        resize_mode="keep_ratio", encode_quality=90, number_sample_per_shard=500,
+        compute_hash=None, enable_wandb=False,
+    )
+    print(time.perf_counter() - begun)
+"""
+
+
+def main() -> None:
+    console = Console(width=100)
+    corpus = Path(os.environ.get("CORPUS") or _drawn(console)).resolve()
+    pictures = sorted((corpus / "train2017").iterdir())
+    nbytes = sum(len(path.read_bytes()) for path in pictures)  # which also warms the page cache
+    console.print(f"{len(pictures):,} pictures, {nbytes / len(pictures) / 1000:.1f} kB each")
+    seconds: dict[str, list[float]] = {}
+
+    def note(name: str, value: float) -> None:
+        seconds.setdefault(name, []).append(value)
+
+    spawn = get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory(dir=corpus.parent) as folder,
+        ProcessPoolExecutor(_WORKERS, spawn, _hold, (pictures,)) as pool,
+    ):
+        out = Path(folder)
+        for turn in range(_ROUNDS + 1):  # the first one warms up
+            for name in CODECS:
+                note(f"bare {name}", _timed(lambda name=name: _bare(pool, name)))
+            note("tar", _timed(lambda: _tar(corpus, out)))
+            for policy in ("squash", "keep"):
+                for name, value in _build(corpus, ImagePolicy(policy=policy), out).items():
+                    note(f"{policy} {name}", value)
+            if peers := os.environ.get("PEERS"):
+                note("img2dataset", _img2dataset(peers, pictures, out))
+            if turn == 0:
+                seconds.clear()
+    _report(console, len(pictures), seconds)
+
+
+def _report(console: Console, pictures: int, seconds: dict[str, list[float]]) -> None:
+    """The table, then the figures as one line of JSON."""
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    rates = {name: pictures / median for name, median in medians.items()}
+    table = Table("", "pictures/s", "seconds: median", "least", "most")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, values in seconds.items():
+        shown = (medians[name], min(values), max(values))
+        table.add_row(name, f"{rates[name]:,.0f}", *(f"{value:.3f}" for value in shown))
+    console.print(table)
+    if "img2dataset" not in rates:
+        console.print("img2dataset: not run; name its Python with PEERS=...", highlight=False)
+    best = max((name for name in rates if name.startswith("bare ")), key=rates.__getitem__)
+    ratios = {
+        "squash_over_bare_codec": rates["squash pack"] / rates[best],
+        "squash_whole_over_bare_codec": rates["squash whole"] / rates[best],
+        "keep_over_tar": rates["keep pack"] / rates["tar"],
+        "keep_whole_over_tar": rates["keep whole"] / rates["tar"],
+    }
+    if "img2dataset" in rates:
+        ratios["squash_over_img2dataset"] = rates["squash whole"] / rates["img2dataset"]
+    found = {
+        "bench": "build",
+        "rounds": _ROUNDS,
+        "bare_codec": best.removeprefix("bare "),
+        "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
+        "median_seconds": {name: round(median, 4) for name, median in medians.items()},
+    }
+    print(json.dumps(found))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+# What is measured
+
+
+def _build(corpus: Path, policy: ImagePolicy, out: Path) -> dict[str, float]:
+    """Seconds of the node that packs, of the whole build, and of fsync for all that it wrote."""
+    config = BuildConfig(
+        root=str(corpus.parent),
+        corpora={"coco": CorpusConfig(path=str(corpus), bits=_BITS[policy.policy])},
+        image=policy,
+        workers=_WORKERS,
+    )
+    shards = out / "shards"
+    with _unsynced():
+        whole = _timed(lambda: build(config, shards, Threads(_WORKERS), Console(quiet=True)))
+    nodes = {
+        n["node"]: n["seconds"] for n in json.loads((shards / "build.json").read_text())["nodes"]
+    }
+    files = [path for path in shards.rglob("*") if path.is_file()]
+    synced = _timed(lambda: [store.sync(path) for path in files])
+    shutil.rmtree(shards)
+    return {"pack": nodes["pack"], "whole": whole, "fsync": synced}
+
+
+@contextmanager
+def _unsynced() -> Iterator[None]:
+    """Files are written as ever, but nobody waits for the disk."""
+    sync, store.sync = store.sync, lambda path: None
+    try:
+        yield
+    finally:
+        store.sync = sync
+
+
+def _tar(corpus: Path, out: Path) -> None:
+    path = out / "pictures.tar"
+    subprocess.run(["tar", "cf", str(path), "-C", str(corpus), "train2017"], check=True)
+    path.unlink()
+
+
+def _img2dataset(python: str, pictures: list[Path], out: Path) -> float:
+    """Seconds of its `download`; raises ValueError if it lost a picture."""
+    addresses, shards, script = out / "addresses.txt", out / "img2dataset", out / "peer.py"
+    addresses.write_text("".join(f"{path.as_uri()}\n" for path in pictures))
+    script.write_text(_IMG2DATASET)
+    done = subprocess.run(
+        [python, str(script), str(addresses), str(shards)],
+        env={**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = [json.loads(path.read_text()) for path in shards.glob("*_stats.json")]
+    if (stored := sum(one["successes"] for one in said)) != len(pictures):
+        raise ValueError(f"img2dataset stored {stored} of {len(pictures)} pictures")
+    shutil.rmtree(shards)
+    return float(done.stdout.split()[-1])
+
+
+# The bare codec loops, in two processes
+
+_held: list[bytes] = []
+
+
+def _hold(pictures: list[Path]) -> None:
+    cv2.setNumThreads(1)
+    _held.extend(path.read_bytes() for path in pictures)
+
+
+def _bare(pool: ProcessPoolExecutor, name: str) -> None:
+    list(pool.map(_loop, [name] * _WORKERS, range(_WORKERS)))
+
+
+def _loop(name: str, worker: int) -> None:
+    for data in _held[worker::_WORKERS]:
+        CODECS[name](data)
+
+
+def _with_pillow(data: bytes) -> bytes:
+    image = Image.open(BytesIO(data))
+    image.draft("RGB", (_SIZE, _SIZE))
+    sink = BytesIO()
+    image.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC).save(sink, "JPEG", quality=_QUALITY)
+    return sink.getvalue()
+
+
+def _with_opencv(data: bytes) -> bytes:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2)
+    assert pixels is not None
+    small = cv2.resize(pixels, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+
+
+def _with_simplejpeg(data: bytes, fast: bool = False) -> bytes:
+    pixels = simplejpeg.decode_jpeg(
+        data, "RGB", fastdct=fast, fastupsample=fast, min_width=_SIZE, min_height=_SIZE
+    )
+    small = cv2.resize(pixels, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
+    return simplejpeg.encode_jpeg(small, _QUALITY, "RGB", "420", fastdct=fast)
+
+
+CODECS: dict[str, Callable[[bytes], bytes]] = {
+    "Pillow, draft": _with_pillow,
+    "opencv, reduced by 2": _with_opencv,
+    "simplejpeg, scaled": _with_simplejpeg,
+    "simplejpeg, scaled, fast DCT": lambda data: _with_simplejpeg(data, fast=True),
+}
+
+
+# The corpus
+
+
+def _drawn(console: Console) -> Path:
+    """The folder of the drawn corpus, drawn now if it is not there."""
+    if not PHOTOS.is_dir():
+        console.print(f"drawing {_PICTURES:,} pictures into {PHOTOS} ...", highlight=False)
+        spawn = get_context("spawn")
+        with store.new_folder(PHOTOS) as folder:
+            (folder / "train2017").mkdir()
+            with ProcessPoolExecutor(_WORKERS, spawn, _prepare) as pool:
+                for number, jpeg in enumerate(pool.map(_photo, range(_PICTURES), chunksize=50)):
+                    (folder / f"train2017/{number:012d}.jpg").write_bytes(jpeg)
+            (folder / "annotations").mkdir()
+            captions = [
+                {
+                    "id": 5 * number + i,
+                    "image_id": number,
+                    "caption": f"Shape {i} of {number}, on clouds.",
+                }
+                for number in range(_PICTURES)
+                for i in range(5)
+            ]
+            whole = {"images": [{"id": n} for n in range(_PICTURES)], "annotations": captions}
+            path = folder / "annotations/captions_train2017.json"
+            path.write_text(json.dumps(whole))
+    return PHOTOS
+
+
+_clouds: list[np.ndarray] = []
+
+
+def _prepare() -> None:
+    """Fields of noise whose amplitude falls with frequency, as in photographs: rough to smooth."""
+    random = np.random.default_rng(0)
+    frequency = np.hypot(np.fft.fftfreq(_FIELD)[:, None], np.fft.rfftfreq(_FIELD))
+    frequency[0, 0] = np.inf
+    for slope in np.linspace(1.1, 1.6, 10):
+        spectrum = np.exp(2j * np.pi * random.random(frequency.shape)) / frequency**slope
+        field = np.fft.irfft2(spectrum)
+        _clouds.append((field / field.std()).astype(np.float32))
+
+
+def _photo(number: int) -> bytes:
+    """A JPEG: coloured discs with texture before a textured ground, under a camera's noise."""
+    random = np.random.default_rng(number)
+    width, height = (480, 640) if number % 5 == 0 else (640, 480)
+
+    def surface(width: int, height: int, contrast: float) -> np.ndarray:
+        x, y = random.integers(_FIELD - width + 1), random.integers(_FIELD - height + 1)
+        texture = _clouds[random.integers(len(_clouds))][y : y + height, x : x + width, None]
+        shade, hue = random.uniform(30, 220, 3), random.uniform(0.5, 1.2, 3)
+        return (shade + contrast * hue * texture).astype(np.float32)
+
+    picture = surface(width, height, random.uniform(25, 60))
+    for _ in range(random.integers(6, 14)):
+        wide, high = random.integers(30, 280, 2)
+        x, y = random.integers(width - wide + 1), random.integers(height - high + 1)
+        across, down = np.linspace(-1, 1, wide), np.linspace(-1, 1, high)[:, None]
+        edge = np.clip((1 - np.hypot(across, down)) * min(wide, high) / 2, 0, 1)[..., None]
+        part = picture[y : y + high, x : x + wide]
+        part += edge.astype(np.float32) * (surface(wide, high, random.uniform(5, 30)) - part)
+    noise = random.standard_normal(picture.shape, np.float32)
+    picture += noise * random.uniform(1, 7)
+    sink = BytesIO()
+    Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(sink, "JPEG", quality=90)
+    return sink.getvalue()
+
+
+if __name__ == "__main__":
+    main()
