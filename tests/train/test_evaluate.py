@@ -92,4 +92,4 @@ def test_what_was_trained_on_is_not_judged(run: Path, data: Path) -> None:
     checkpoint = restaged(run / "checkpoint-000006", sources=trained_on)
     with pytest.raises(SettingsError, match="checkpoint-000006 was trained on coco/val"):
         evaluate.Judge(checkpoint, data, "val", limit=4)
-    assert evaluate.Judge(checkpoint, data, "test", limit=4).chosen.keys() == {"robots"}
+    assert evaluate.Judge(checkpoint, data, "test", limit=4).chosen.keys() == {"gqa", "robots"}
