@@ -4,13 +4,13 @@
         for record, source in ...: writer.add(record, source)    # in the order of the plan
         shard = writer.close(failures)                           # -> manifests.seal.Shard
 
-Both files carry 8 hex of their content's sha256 in their names, and appear under them whole. The
-tar goes to disk in blocks of some records, each hashed on a second thread while it is written.
+Both files carry 8 hex of their content's sha256 in their names, and appear under them whole. sha256
+is taken of each record while it is in the processor's cache: on a thread of its own it costs more
+in handing over than it saves, as shards are packed side by side.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +24,6 @@ from manifests.schema import MANIFEST, Record, Split
 from manifests.seal import Shard, rows_digest
 from shards import tar
 
-_BLOCK = 256 << 10  # bytes hashed at a time: more would be out of the processor's cache by then
 _EMPTY = dict.fromkeys(MANIFEST.names)
 _META = msgspec.json.Decoder(dict[str, Any])
 
@@ -69,10 +68,7 @@ class ShardWriter:
         self._stem = f"{corpus}-{split}-{shard_id}"
         self._rows: dict[str, dict[str, Any]] = {}  # by key
         self._sha256 = hashlib.sha256()
-        self._hasher = ThreadPoolExecutor(1, thread_name_prefix="sha256")
-        self._hashed: Future[None] | None = None
-        self._block: list[bytes] = []
-        self._held = self._offset = 0  # bytes in the block, and of the tar so far
+        self._offset = 0
 
     def __enter__(self) -> "ShardWriter":
         self._context = store.new_file(self._out / self._corpus)
@@ -81,7 +77,6 @@ class ShardWriter:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._hasher.shutdown()
         self._context.__exit__(*exception)
 
     def add(self, record: Record, source: Source) -> None:
@@ -113,31 +108,15 @@ class ShardWriter:
         self._write(data)
 
     def _write(self, data: bytes) -> None:
-        self._block.append(data)
+        self._sha256.update(data)
+        self._file.write(data)
         self._offset += len(data)
-        self._held += len(data)
-        if self._held >= _BLOCK:
-            self._flush()
-
-    def _flush(self) -> None:
-        """Write the block; its hash is made meanwhile, and until the next one is full."""
-        if self._hashed:
-            self._hashed.result()
-        block, self._block, self._held = self._block, [], 0
-        self._hashed = self._hasher.submit(self._hash, block)
-        self._file.writelines(block)
-
-    def _hash(self, block: list[bytes]) -> None:
-        for data in block:
-            self._sha256.update(data)
 
     def close(self, failures: Iterable[Mapping[str, Any]] = ()) -> Shard:
         """Publish tar and manifest; `failures` are rows (see `row`) that did not become records."""
         corpus, split = self._corpus, self._split
         self._write(tar.END)
-        self._flush()
         self._file.flush()
-        self._hasher.shutdown()
         sha256 = self._sha256.hexdigest()
         tar_name = f"{corpus}/{self._stem}-{sha256[:8]}.tar"
         failed = [{**f, "corpus": corpus, "split": split} for f in failures]

@@ -22,6 +22,7 @@ from pipelines.table import Row
 
 T = TypeVar("T")
 Layout = Literal["hash", "container"]
+_IGNORED = re.compile(r"/(\.|__MACOSX/)|\.incomplete/")  # hidden, or being written by `datasets`
 
 
 class CorpusError(ValueError):
@@ -104,18 +105,54 @@ def present(folder: Path, expected: dict[str, str]) -> dict[str, Path]:
     Raises CorpusError when none is, saying what was looked for and what is there, as an
     EmptyCorpusError when nothing is.
     """
-    if not folder.is_dir():
-        raise CorpusError(
-            f"{folder} does not exist; expected a folder with {' or '.join(expected)}. "
-            f"Correct root or path in the config, or remove the corpus from it"
-        )
+    _check_folder(folder, " or ".join(expected))
     found = {what: folder / name for name, what in expected.items() if (folder / name).is_file()}
     if not found:
-        there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        there = first_names(folder)
         kind = CorpusError if there else EmptyCorpusError
-        has = ", ".join(there[:5]) or "nothing"
-        raise kind(f"{folder} has none of {', '.join(expected)}; it has {has}")
+        raise kind(f"{folder} has none of {', '.join(expected)}; it has {there or 'nothing'}")
     return found
+
+
+def find_files(folder: Path, pattern: str) -> list[Path]:
+    """The files below a folder that match, sorted; none that is hidden or unfinished.
+
+    Raises CorpusError for a folder that does not exist.
+    """
+    _check_folder(folder, pattern)
+    return sorted(
+        path
+        for path in folder.rglob(pattern)
+        if path.is_file() and not _IGNORED.search(f"/{path.relative_to(folder).as_posix()}")
+    )
+
+
+def unknown_layout(corpus: str, folder: Path, expected: str) -> CorpusError:
+    """The error of a folder without a file of a known layout; hidden ones count as none."""
+    mend = f"Fetch it: python -m pipelines download --corpus {corpus}, or remove it from the config"
+    if there := first_names(folder):
+        return CorpusError(f"{folder} has {there}; expected {expected}. {mend}")
+    return EmptyCorpusError(f"{folder} is empty; expected {expected}. {mend}")
+
+
+def first_names(folder: Path) -> str:
+    """The first five names in a folder that are not hidden, for a message; "" if none is."""
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return ", ".join(names[:5])
+
+
+def _check_folder(folder: Path, expected: str) -> None:
+    if not folder.is_dir():
+        raise CorpusError(
+            f"{folder} does not exist; expected a folder with {expected}. Correct root or path in "
+            f"the config, or remove the corpus from it"
+        )
+
+
+def refuse_pointer(path: Path, start: bytes) -> None:
+    """Raises CorpusError if a file that begins with `start` is what git-lfs leaves in its place."""
+    if start.startswith(b"version https://git-lfs."):
+        raise CorpusError(f"{path} is a git-lfs pointer, not the file; run: git lfs pull")
 
 
 def read_json(path: Path, kind: type[T]) -> T:
@@ -126,8 +163,7 @@ def read_json(path: Path, kind: type[T]) -> T:
     size = path.stat().st_size
     with path.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-    if data[:24] == b"version https://git-lfs.":
-        raise CorpusError(f"{path} is a git-lfs pointer, not the file; run: git lfs pull")
+    refuse_pointer(path, data[:24])
     try:
         return msgspec.json.decode(memoryview(data), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

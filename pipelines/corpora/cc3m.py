@@ -21,7 +21,7 @@ import msgspec
 
 from manifests.place import url_group
 from manifests.schema import Split
-from pipelines.corpora import CorpusError, Folders, Layout, Survey
+from pipelines.corpora import CorpusError, Folders, Layout, Survey, find_files, unknown_layout
 from pipelines.layouts import columns, pairs
 from pipelines.table import Row, clean
 
@@ -40,7 +40,7 @@ _PREFIX = re.compile(r"^((cc3m|wds|train|val|validation)[/_-])+")
 _FETCH = "python -m pipelines download --corpus cc3m --images"
 
 
-class _Said(msgspec.Struct):
+class _Fields(msgspec.Struct):
     caption: str | None = None
     url: str | None = None
 
@@ -51,17 +51,17 @@ _Found = dict[str, list[Path]]  # files by official split
 def survey(folders: Folders) -> Survey:
     found: dict[str, _Found] = {"Hugging Face Arrow": {}, "tars": {}, "authors' TSV": {}}
     arrow, tars, tsv = found.values()
-    for path in pairs.files(folders.path, "*.arrow"):
+    for path in find_files(folders.path, "*.arrow"):
         if match := _ARROW.fullmatch(path.name):
             arrow.setdefault(match[1], []).append(path)
-    for path in pairs.files(folders.path, "*.tar"):
+    for path in find_files(folders.path, "*.tar"):
         tars.setdefault(_split_of(path.relative_to(folders.path).as_posix()), []).append(path)
     for name, split in _TSV.items():
         if (path := folders.path / name).is_file():
             tsv.setdefault(split, []).append(path)
     if not any(found.values()):
         expected = "cc3m-wds-train-*.arrow, 00000.tar or Train-GCC-training.tsv"
-        raise pairs.nothing("cc3m", folders.path, expected)
+        raise unknown_layout("cc3m", folders.path, expected)
     chosen = {
         split: next((layout for layout, files in found.items() if files.get(split)), None)
         for split, ours in folders.splits.items()
@@ -126,10 +126,10 @@ def _arrow(folders: Folders, split: str, path: Path) -> Iterator[Row]:
     if "json" in columns.schema(path).names:  # validation has none
         names, absent = [*names, "json"], ()
     for item in columns.rows(path, relative, names, image="jpg"):
-        caption, key, address, said = (*item.values, *absent)
+        caption, key, address, json = (*item.values, *absent)
         error = None if item.image else f"image is missing: {key} of {relative} has no bytes"
         try:
-            url = _url(said)
+            url = _url(json)
         except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
             url, error = None, f"malformed annotation: {key} of {relative}: {wrong}"
         name = f"{_tar_number((address or path.stem).rpartition('/')[2])}/{key}"
@@ -139,9 +139,10 @@ def _arrow(folders: Folders, split: str, path: Path) -> Iterator[Row]:
 def _tar(folders: Folders, split: str, path: Path) -> Iterator[Row]:
     row = _builder(folders, split, path)
     tar = _tar_number(path.relative_to(folders.path).as_posix())
-    for pair in pairs.tar_pairs(path, folders.relative(path), _Said.__struct_fields__):
-        said, error = pairs.said_of(pair, _Said)
-        yield row(f"{tar}/{pair.name}", said.caption, said.url, pair.image, pair.position, error)
+    for pair in pairs.tar_pairs(path, folders.relative(path), _Fields.__struct_fields__):
+        fields, error = pairs.fields_as(pair, _Fields)
+        name = f"{tar}/{pair.name}"
+        yield row(name, fields.caption, fields.url, pair.image, pair.position, error)
 
 
 def _tsv(folders: Folders, split: str, path: Path) -> Iterator[Row]:
@@ -201,8 +202,8 @@ def _tar_number(name: str) -> str:
     return _PREFIX.sub("", name).removesuffix(".tar")
 
 
-def _url(said: Any) -> str | None:
-    """The address in the column json: a struct, or text."""
-    if said is None or isinstance(said, dict):
-        return (said or {}).get("url")
-    return msgspec.json.decode(said, type=_Said).url
+def _url(json: dict[str, Any] | str | None) -> str | None:
+    """The address in a value of the column json: a struct, or text. Raises msgspec.DecodeError."""
+    if json is None or isinstance(json, dict):
+        return (json or {}).get("url")
+    return msgspec.json.decode(json, type=_Fields).url

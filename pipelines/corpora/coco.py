@@ -24,6 +24,12 @@ LAYOUT: Layout = "hash"
 _NAME = re.compile(r"(?:COCO_(?:train|val)2014_)?(\d{12})(?:_\d+)?\.jpg")
 
 
+def image_number(name: str) -> int | None:
+    """The number in a picture's official name, of 2014 or 2017; None for any other name."""
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
 @dataclass(frozen=True)
 class CocoImages:
     """The pictures in `folders.coco`, found by number in train2017, then in val2017."""
@@ -38,8 +44,8 @@ class CocoImages:
             folder = self.folders.coco / name
             locator = self.folders.locator(folder)
             for entry in os.scandir(folder) if folder.is_dir() else ():
-                if match := _NAME.fullmatch(entry.name):
-                    images[int(match[1])] = f"{locator}/{entry.name}"
+                if (number := image_number(entry.name)) is not None:
+                    images[number] = f"{locator}/{entry.name}"
         return images
 
     def locate(self, number: int, folder: str = "train2017") -> tuple[str, str | None]:
@@ -63,10 +69,20 @@ class _Image(msgspec.Struct):
     license: int = 0
 
 
-class _File(msgspec.Struct):
+class ImageList(msgspec.Struct, kw_only=True):
+    """What all of COCO's annotation files have: images, and the licences that these are under."""
+
     images: list[_Image]
-    annotations: list[msgspec.Raw]
     licenses: list[_Licence] = []
+
+    def licence_of(self) -> dict[int, str]:
+        """The name of each image's licence, by the image's number; "" where none is explained."""
+        names = {licence.id: licence.name for licence in self.licenses}
+        return {image.id: names.get(image.license, "") for image in self.images}
+
+
+class _File(ImageList, kw_only=True):
+    annotations: list[msgspec.Raw]
 
 
 class _Caption(msgspec.Struct):
@@ -108,8 +124,7 @@ def _captions(
     corpus: str, path: Path, folder: str, split: Split | None, images: CocoImages
 ) -> Iterator[Row]:
     file = read_json(path, _File)
-    licences = {licence.id: licence.name for licence in file.licenses}
-    licence_of = {image.id: licences.get(image.license, "") for image in file.images}
+    licence_of = file.licence_of()
     for place, item in read_items(file.annotations, _Caption):
         if isinstance(item, str):
             yield unreadable(corpus, path, place, split, item)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from manifests.place import image_group, url_group
 from manifests.schema import Kind, Split
-from pipelines.corpora import CorpusError, EmptyCorpusError, Folders, Layout, Survey
+from pipelines.corpora import CorpusError, EmptyCorpusError, Folders, Layout, Survey, first_names
 from pipelines.layouts import columns, pairs, records
 from pipelines.layouts.fields import MISSING, config_lines, dig, guess, names, shortened
 from pipelines.layouts.records import Picture, Record
@@ -71,11 +71,10 @@ def survey(folders: Folders) -> Survey:
 def _files(folders: Folders) -> list[Path]:
     files = records.find(folders.path)
     if not files:
-        there = [folders.path] if folders.path.is_file() else sorted(folders.path.iterdir())
-        shown = [path.name for path in there if not path.name.startswith(".")][:5]
-        kind = CorpusError if shown else EmptyCorpusError
+        there = folders.path.name if folders.path.is_file() else first_names(folders.path)
+        kind = CorpusError if there else EmptyCorpusError
         raise kind(
-            f"{folders.path} has {', '.join(shown) or 'nothing'}; expected records in "
+            f"{folders.path} has {there or 'nothing'}; expected records in "
             f"{', '.join(records.FORMATS)}. Correct path in the config, or remove "
             f"{folders.corpus} from it"
         )
@@ -134,7 +133,7 @@ def _count(folders: Folders, files: list[Path]) -> int:
             continue  # a note says so
     if folders.path.is_dir():
         for _, _, inside in os.walk(folders.path):
-            count += sum(name.lower().endswith(records.PICTURES) for name in inside)
+            count += sum(name.lower().endswith(pairs.PICTURES) for name in inside)
     return count
 
 
@@ -173,15 +172,15 @@ class _Pictures:
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
         self.home = folders.path.parent if folders.path.is_file() else folders.path
-        self.below = len(folders.locator(self.home / "x")) - 1  # a locator's part that is not ours
+        self._prefix = folders.locator(self.home / "x").removesuffix("x")  # of all its locators
         self.find = lru_cache(65_536)(self._find)
 
-    def image(self, path: Path, own: str, said: dict[str, Any], url: str | None) -> _Image:
+    def image(self, path: Path, own: str, values: dict[str, Any], url: str | None) -> _Image:
         """The image of the record `own` of a file, which is known by `url` if that is given."""
-        value = said["image"]
+        value = values["image"]
         locator, name = value if isinstance(value, Picture) else (None, value)
         identity, error = own, None
-        identified = own if said.get("id") is None else said["id"]
+        identified = own if values.get("id") is None else values["id"]
         if locator is None:
             if not isinstance(name, str) or not name:
                 field = self.folders.fields["image"]
@@ -191,7 +190,7 @@ class _Pictures:
             else:
                 locator, error = self.find(path.parent, name)
                 if locator:
-                    identity = identified = locator[self.below :]
+                    identity = identified = locator.removeprefix(self._prefix)
         group = url_group(url) if url else f"{self.folders.corpus}:{identified}"
         if match := _COCO.search(f"{locator} {name}"):
             group = image_group("coco", match[1])
@@ -213,26 +212,26 @@ def _of_record(pictures: _Pictures, path: Path, own: str, record: Record) -> Ite
     """The rows of the record called `own`; if it cannot be used, one with the first reason."""
     folders = pictures.folders
     place = f"{record.position} in {path.name}"
-    said = {meaning: dig(record.fields, name) for meaning, name in folders.fields.items()}
-    lacking = [folders.fields[meaning] for meaning in said if said[meaning] is MISSING]
+    values = {meaning: dig(record.fields, name) for meaning, name in folders.fields.items()}
+    lacking = [folders.fields[meaning] for meaning in values if values[meaning] is MISSING]
     without = f"malformed annotation: {place}: no field {', '.join(lacking)}" if lacking else None
-    said = {meaning: None if value is MISSING else value for meaning, value in said.items()}
-    split, unknown = _split(folders, said.get("split"))
-    if "split" in said and split is None and not unknown:
+    values = {meaning: None if value is MISSING else value for meaning, value in values.items()}
+    split, unknown = _split(folders, values.get("split"))
+    if "split" in values and split is None and not unknown:
         return  # the config leaves this split out
     urls = (record.fields.get(name) for name in ("url", "image_url"))
     url = next((url for url in urls if isinstance(url, str)), None)
-    image = pictures.image(path, own, said, url)
-    turn = _turn(folders, said, place)
+    image = pictures.image(path, own, values, url)
+    turn = _turn(folders, values, place)
     error = record.error or without or image.error or unknown or turn.error
-    identity = f"{split or 'unknown'}-{image.identity}" if "split" in said else image.identity
+    identity = f"{split or 'unknown'}-{image.identity}" if "split" in values else image.identity
     for number, target in enumerate(turn.targets or [""]):
         yield Row(
             key=pairs.record_key(folders.corpus, identity),
             group=image.group,
             locator=image.locator,
             split=split,
-            id=own if said.get("id") is None else str(said["id"]),
+            id=own if values.get("id") is None else str(values["id"]),
             thread=f"{own}/{number}",
             kind=turn.kind,
             prompt=turn.prompt,
@@ -243,15 +242,15 @@ def _of_record(pictures: _Pictures, path: Path, own: str, record: Record) -> Ite
         )
 
 
-def _split(folders: Folders, said: Any) -> tuple[Split | None, str | None]:
+def _split(folders: Folders, value: Any) -> tuple[Split | None, str | None]:
     """Our split for what a record says, and what is wrong with that."""
     if "split" not in folders.fields:
         return None, None
-    for name in (str(said), str(said).lower()):
+    for name in (str(value), str(value).lower()):
         if name in folders.splits:
             return folders.splits[name], None
-    line = f"corpora: {{{folders.corpus}: {{splits: {{{said}: train}}}}}}"
-    return None, f"unknown split: {said!r}; say in the config what it is, as in {line}"
+    line = f"corpora: {{{folders.corpus}: {{splits: {{{value}: train}}}}}}"
+    return None, f"unknown split: {value!r}; say in the config what it is, as in {line}"
 
 
 class _Turn(NamedTuple):
@@ -262,9 +261,9 @@ class _Turn(NamedTuple):
     error: str | None
 
 
-def _turn(folders: Folders, said: dict[str, Any], place: str) -> _Turn:
+def _turn(folders: Folders, values: dict[str, Any], place: str) -> _Turn:
     """What a record says of its image: captions, or one question and its answers."""
-    field, asked, given = folders.fields.get("prompt"), said.get("prompt"), said["target"]
+    field, asked, given = folders.fields.get("prompt"), values.get("prompt"), values["target"]
     kind: Kind = "caption"
     if field:
         kind = "instruction" if field.endswith("instruction") else "qa"

@@ -124,25 +124,24 @@ def survey(folders: Folders) -> Survey:
 
 def _rows(files: dict[Path, str], images: _Images) -> Iterator[Row]:
     corpus, splits = images.folders.corpus, images.folders.splits
-    said: defaultdict[Split | None, set[str]] = defaultdict(set)  # images with a question
-    asked: dict[tuple[str, Split | None], None] = {}  # those with one that has no answer, in order
+    answered: defaultdict[Split | None, set[str]] = defaultdict(set)  # images by split
+    unanswered: dict[tuple[str, Split | None], None] = {}  # images and splits, in order
     for path, name in files.items():
         split = splits[name]
-        unanswered = name.startswith(_UNANSWERED)
-        for place, item in _items(path, _Asked if unanswered else _Question):
+        for place, item in _items(path, _Asked if name.startswith(_UNANSWERED) else _Question):
             if isinstance(item, str):
                 yield unreadable(corpus, path, place, split, item)
             elif isinstance(item, _Question):
-                said[split].add(item.image_id)
+                answered[split].add(item.image_id)
                 yield _row(corpus, place, item, split, images)
             else:
-                asked[item.image_id, split] = None
-    for image, split in asked:
-        if image not in said[split]:
+                unanswered[item.image_id, split] = None
+    for image, split in unanswered:
+        if image not in answered[split]:
             locator, _ = images.locate(image)
             error = "test question without a public answer"
             yield _unannotated(corpus, image, locator, split, error)
-    named = set().union(*said.values(), (image for image, _ in asked))
+    named = set().union(*answered.values(), (image for image, _ in unanswered))
     for image, locator in sorted(images.found.items()):
         if image not in named:
             error = "no question names this image"
@@ -164,8 +163,8 @@ def _items(
             yield str(place), item
             continue
         image = PurePosixPath(item.image).stem
-        asked = _Asked(image) if kind is _Asked else _Question(image, item.question, item.answer)
-        yield str(item.question_id), asked
+        known = _Asked(image) if kind is _Asked else _Question(image, item.question, item.answer)
+        yield str(item.question_id), known
 
 
 def _row(

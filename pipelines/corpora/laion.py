@@ -17,7 +17,7 @@ import msgspec
 
 from manifests.place import url_group
 from manifests.schema import Split
-from pipelines.corpora import Folders, Layout, Survey
+from pipelines.corpora import Folders, Layout, Survey, find_files, unknown_layout
 from pipelines.layouts import pairs
 from pipelines.layouts.pairs import Pair
 from pipelines.table import Row, clean
@@ -29,7 +29,7 @@ _LICENCE = "LAION-COCO: CC BY 4.0 (captions); pictures are their owners'"
 _FETCH = "python -m pipelines download --corpus laion --images"
 
 
-class _Said(msgspec.Struct):
+class _Fields(msgspec.Struct):
     url: str | None = None
     caption: str | None = None
     text: str | None = None
@@ -40,11 +40,11 @@ class _Said(msgspec.Struct):
 
 
 def survey(folders: Folders) -> Survey:
-    tars = pairs.files(folders.path, "*.tar")
+    tars = find_files(folders.path, "*.tar")
     beside = {path.with_suffix(".parquet") for path in tars}
-    lists = [path for path in pairs.files(folders.path, "*.parquet") if path not in beside]
+    lists = [path for path in find_files(folders.path, "*.parquet") if path not in beside]
     if not tars and not lists:
-        raise pairs.nothing("laion", folders.path, "img2dataset shards, 00000.tar + 00000.parquet")
+        raise unknown_layout("laion", folders.path, "img2dataset shards, 00000.tar + 00000.parquet")
     notes = [*pairs.interrupted("laion", tars)]
     if tars and lists:
         notes.append(f"{len(lists)} lists of addresses ({lists[0].name}) are not read beside tars")
@@ -69,17 +69,17 @@ def _rows(folders: Folders, files: list[Path]) -> Iterator[Row]:
         relative = folders.relative(path)
         read = pairs.tar_pairs if path.suffix == ".tar" else pairs.address_pairs
         name = path.relative_to(folders.path).with_suffix("").as_posix()
-        for pair in read(path, relative, _Said.__struct_fields__):
+        for pair in read(path, relative, _Fields.__struct_fields__):
             yield from _captions(folders, relative, f"{name}/{pair.name}", pair)
 
 
 def _captions(folders: Folders, container: str, name: str, pair: Pair) -> Iterator[Row]:
     """A row for each caption of a picture, or one that says why there is none."""
-    said, error = pairs.said_of(pair, _Said)
-    texts = _texts(said)
-    error = error or _unsafe(said) or (None if texts else "empty caption")
+    fields, error = pairs.fields_as(pair, _Fields)
+    texts = _texts(fields)
+    error = error or _unsafe(fields) or (None if texts else "empty caption")
     key = pairs.record_key(folders.corpus, name.replace("/", "-"))
-    group = url_group(said.url) if said.url else f"{folders.corpus}:{name}"
+    group = url_group(fields.url) if fields.url else f"{folders.corpus}:{name}"
     for number, text in enumerate(texts or [""]):
         yield Row(
             key=key,
@@ -97,18 +97,18 @@ def _captions(folders: Folders, container: str, name: str, pair: Pair) -> Iterat
         )
 
 
-def _texts(said: _Said) -> list[str]:
+def _texts(fields: _Fields) -> list[str]:
     """The distinct captions, in order; blank ones say nothing."""
-    texts = [said.top_caption, *(said.all_captions or ())]
+    texts = [fields.top_caption, *(fields.all_captions or ())]
     if not any(texts):
-        texts = [said.caption or said.text]
+        texts = [fields.caption or fields.text]
     return [text for text in dict.fromkeys(clean(text) for text in texts if text) if text]
 
 
-def _unsafe(said: _Said) -> str | None:
+def _unsafe(fields: _Fields) -> str | None:
     """Why a picture is not for training, as the list that named it says."""
-    if said.nsfw == "NSFW":
+    if fields.nsfw == "NSFW":
         return "marked unsafe: NSFW"
-    if said.punsafe is not None and said.punsafe > 0.5:
-        return f"marked unsafe: punsafe {said.punsafe:.2f}"
+    if fields.punsafe is not None and fields.punsafe > 0.5:
+        return f"marked unsafe: punsafe {fields.punsafe:.2f}"
     return None

@@ -164,18 +164,18 @@ def _turns(
     turns: Sequence[_Turn], thread: str, picture: _Picture, split: Split | None, error: str | None
 ) -> Iterator[Row]:
     """The rows of a conversation; a turn that cannot be used takes the others with it."""
-    said: list[tuple[str, str]] = []
+    exchanges: list[tuple[str, str]] = []
     asked = ""
     for turn in turns:
         text = clean_lines(turn.value.replace("<image>", ""))
         if turn.speaker == "gpt":
-            said.append((asked, text))
+            exchanges.append((asked, text))
         asked = text if turn.speaker == "human" else ""
-    if error is None and not all(prompt for prompt, _ in said):
+    if error is None and not all(prompt for prompt, _ in exchanges):
         error = "empty question"
-    if error is None and not all(target for _, target in said):
+    if error is None and not all(target for _, target in exchanges):
         error = "empty answer"
-    for place, (prompt, target) in enumerate(said or [("", "")]):
+    for place, (prompt, target) in enumerate(exchanges or [("", "")]):
         yield Row(
             key=picture.key,
             group=picture.group,

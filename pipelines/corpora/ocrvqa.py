@@ -48,8 +48,8 @@ def survey(folders: Folders) -> Survey:
             lambda: chain.from_iterable(_exported(folders, path) for path in files),
             (note,) if (folders.path / "dataset.json").is_file() else (),
         )
-    looked_for = {"dataset.json": "the books", "data/*.parquet": "the books and their covers"}
-    (path,) = present(folders.path, looked_for).values()
+    expected = {name: name for name in ("dataset.json", "data/*.parquet")}
+    (path,) = present(folders.path, expected).values()
     images = folders.path / "images"
     names = frozenset(
         entry.name

@@ -7,6 +7,7 @@ or a list; names vary in case. An unknown name is never guessed at.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,7 @@ import msgspec
 
 from manifests.place import task_group
 from manifests.schema import MAX_STEPS, ROBOTS, Split, Step, canonical_json
-from pipelines.corpora import (
-    Folders,
-    Layout,
-    Survey,
-    present,
-    read_items,
-    read_json,
-    unreadable,
-)
+from pipelines.corpora import Folders, Layout, Survey, present, read_items, read_json, unreadable
 from pipelines.robots.site import site_from_text
 from pipelines.table import Row, clean
 
@@ -54,20 +47,21 @@ class _Scenario(msgspec.Struct):
 
 def survey(folders: Folders) -> Survey:
     files = present(folders.path, _FILES)
-    return Survey("robot-selection JSON", tuple(files.values()), 0, lambda: _rows(files))
+    rows = partial(_rows, folders.corpus, files)
+    return Survey("robot-selection JSON", tuple(files.values()), 0, rows)
 
 
-def _rows(files: dict[str, Path]) -> Iterator[Row]:
+def _rows(corpus: str, files: dict[str, Path]) -> Iterator[Row]:
     for form, path in files.items():
         for place, item in read_items(read_json(path, list[msgspec.Raw]), _Scenario):
             if isinstance(item, str):
-                yield unreadable("robots", path, place, None, item)
+                yield unreadable(corpus, path, place, None, item)
             else:
                 name = item.id or f"{place:05d}"
-                yield _row(item, name if name.startswith(form) else f"{form}-{name}")
+                yield _row(corpus, item, name if name.startswith(form) else f"{form}-{name}")
 
 
-def _row(scenario: _Scenario, identity: str) -> Row:
+def _row(corpus: str, scenario: _Scenario, identity: str) -> Row:
     words = clean(scenario.input)
     task = words[5:].strip() if words[:5].casefold() == "task:" else words
     error = None if task else "empty task"
@@ -81,7 +75,7 @@ def _row(scenario: _Scenario, identity: str) -> Row:
         robots = _robots(scenario, plan)
     except ValueError as unknown:
         error = str(unknown)
-    key = f"robots-{identity}".replace(".", "-")
+    key = f"{corpus}-{identity}".replace(".", "-")
     return Row(
         key=key,
         group=task_group(task),
@@ -106,18 +100,18 @@ def _meta(scenario: _Scenario, task: str) -> dict[str, Any]:
     if scenario.site is None:
         return {"site": site_from_text(task)}
     names = ("site", "requirements", "evidence", "pair")
-    said = ((name, getattr(scenario, name)) for name in names)
-    return {name: value for name, value in said if value is not None}
+    values = ((name, getattr(scenario, name)) for name in names)
+    return {name: value for name, value in values if value is not None}
 
 
 def _robots(scenario: _Scenario, plan: tuple[Step, ...]) -> tuple[str, ...]:
     """The set of a scenario in the order of ROBOTS. Raises ValueError for what is no robot."""
     if len(plan) > MAX_STEPS:
         raise ValueError(f"too many subtasks: {len(plan)}; a plan has at most {MAX_STEPS}")
-    said = scenario.output if scenario.output else scenario.original_single_robot_output
+    output = scenario.output or scenario.original_single_robot_output
     names = [step.robot for step in plan]
     if not names:
-        names = said.split(",") if isinstance(said, str) else list(said or ())
+        names = output.split(",") if isinstance(output, str) else list(output or ())
     chosen = {_robot(name) for name in names}
     if not chosen:
         raise ValueError("no robot: neither subtasks nor output names one")

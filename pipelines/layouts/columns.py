@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.corpora import CorpusError
+from pipelines.corpora import CorpusError, refuse_pointer
 from pipelines.locators import byte_range, parquet_value
 
 _ROWS = 8192  # as Python objects at a time
@@ -81,11 +81,17 @@ def schema(path: Path) -> pa.Schema:
 
 
 def count(path: Path) -> int:
-    """How many rows a file has, by its metadata alone. Raises CorpusError as `schema` does."""
+    """How many rows a file has; no value is read. Raises CorpusError as `schema` does."""
     with _opened(path) as (reader, mapped):
         if isinstance(reader, pq.ParquetFile):
             return reader.metadata.num_rows
         return sum(batch.num_rows for batch in _batches(reader, mapped))
+
+
+def holds_pictures(field: pa.Field) -> bool:
+    """Whether a column is binary, alone or as `bytes` of a struct."""
+    kind = field.type.field("bytes").type if _has(field.type, "bytes") else field.type
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def rows(
@@ -116,8 +122,7 @@ def _opened(path: Path) -> Iterator[tuple[_Reader, _Mapped]]:
             raise CorpusError(f"{path} is empty; expected {_ARROW}, or Parquet. Fetch it again")
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         data.madvise(mmap.MADV_RANDOM)
-    if data[:24] == b"version https://git-lfs.":
-        raise CorpusError(f"{path} is a git-lfs pointer, not the file; run: git lfs pull")
+    refuse_pointer(path, data[:24])
     if data[:4] not in _OPEN:
         raise CorpusError(
             f"{path} ({size:,} bytes) begins with {data[:8]!r}; expected {_ARROW}, an Arrow file "
@@ -144,12 +149,10 @@ def _check(path: Path, found: pa.Schema, columns: Sequence[str], image: str | No
         raise CorpusError(
             f"{path} has no column {' or '.join(missing)}; it has {', '.join(found.names)}"
         )
-    kind = found.field(image).type if image else pa.binary()
-    inner = kind.field("bytes").type if _has(kind, "bytes") else kind
-    if not (pa.types.is_binary(inner) or pa.types.is_large_binary(inner)):
+    if image and not holds_pictures(found.field(image)):
         raise CorpusError(
-            f"column {image} of {path} is {kind}; expected struct<bytes: binary, path: string>, as "
-            f"a datasets.Image is stored, or binary"
+            f"column {image} of {path} is {found.field(image).type}; expected struct<bytes: "
+            f"binary, path: string>, as a datasets.Image is stored, or binary"
         )
 
 

@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from pipelines.layouts.records import PICTURES, Picture
+from pipelines.layouts.pairs import PICTURES
+from pipelines.layouts.records import Picture
 
 MISSING = object()
 _USUAL = {
@@ -83,12 +84,12 @@ def config_lines(corpus: str, fields: Mapping[str, str]) -> str:
 
 def shortened(fields: Mapping[str, Any]) -> str:
     """A record in a line, for a person to see what it is."""
-    said = []
+    parts = []
     for name in names(fields):
         value = dig(fields, name)
         text = "(a picture)" if isinstance(value, Picture) else json.dumps(value, default=str)
-        said.append(f"{name}: {text if len(text) <= 60 else text[:57] + '...'}")
-    return "; ".join(said[:12])
+        parts.append(f"{name}: {text if len(text) <= 60 else text[:57] + '...'}")
+    return "; ".join(parts[:12])
 
 
 def _pictured(value: Any, is_file: Callable[[str], bool]) -> int:

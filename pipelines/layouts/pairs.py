@@ -18,15 +18,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from pipelines.corpora import CorpusError, EmptyCorpusError, read_json
+from pipelines.corpora import CorpusError, read_json
 from pipelines.layouts import columns
 from pipelines.layouts.tars import Member, Sample, Tar
 from pipelines.locators import byte_range
 
 T = TypeVar("T")
-_IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _TEXT = 1 << 20  # the most bytes of a .txt or .json
-_IGNORED = re.compile(r"/(\.|__MACOSX/)|\.incomplete/")  # hidden, or being written by `datasets`
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _ASKED = ("key", "status", "error_message")  # what img2dataset says of each address
 
@@ -47,32 +46,6 @@ class Pair(NamedTuple):
 
 class _Stats(msgspec.Struct):
     successes: int
-
-
-def files(folder: Path, pattern: str) -> list[Path]:
-    """The files below a folder that match, sorted; none that is hidden or unfinished.
-
-    Raises CorpusError for a folder that does not exist.
-    """
-    if not folder.is_dir():
-        raise CorpusError(
-            f"{folder} does not exist; expected a folder with {pattern}. Correct root or path in "
-            f"the config, or remove the corpus from it"
-        )
-    return sorted(
-        path
-        for path in folder.rglob(pattern)
-        if path.is_file() and not _IGNORED.search(f"/{path.relative_to(folder).as_posix()}")
-    )
-
-
-def nothing(corpus: str, folder: Path, expected: str) -> CorpusError:
-    """The error of a folder without a file of a known layout; hidden ones count as none."""
-    there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    mend = f"Fetch it: python -m pipelines download --corpus {corpus}, or remove it from the config"
-    if not there:
-        return EmptyCorpusError(f"{folder} is empty; expected {expected}. {mend}")
-    return CorpusError(f"{folder} has {', '.join(there[:5])}; expected {expected}. {mend}")
 
 
 def record_key(corpus: str, name: str) -> str:
@@ -133,8 +106,11 @@ def tar_pairs(path: Path, relative: str, wanted: Collection[str] | None = None) 
         yield Pair(name, fields, None, after, error)
 
 
-def said_of(pair: Pair, kind: type[T]) -> tuple[T, str | None]:
-    """A pair's fields as `kind`, whose names are in lower case, and why it cannot be used."""
+def fields_as(pair: Pair, kind: type[T]) -> tuple[T, str | None]:
+    """A pair's fields as `kind`, whose names are in lower case, and why the pair cannot be used.
+
+    Where they do not fit, `kind` without any is returned.
+    """
     try:
         fields = {name.lower(): value for name, value in pair.fields.items()}
         return msgspec.convert(fields, kind), pair.error
@@ -179,7 +155,7 @@ def _asked(tar: Path, wanted: Collection[str] | None) -> dict[str, dict[str, Any
 def _image(sample: Sample) -> Member | None:
     """The member that is a picture by its last extension ("jpg", "v2.jpg")."""
     for extension, member in sample.members.items():
-        if extension.rpartition(".")[2] in _IMAGES:
+        if f".{extension}".endswith(PICTURES):
             return member
     return None
 

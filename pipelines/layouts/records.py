@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import pyarrow as pa
 
-from pipelines.corpora import CorpusError, read_items, read_json
+from pipelines.corpora import CorpusError, find_files, read_items, read_json
 from pipelines.layouts import columns, pairs
 
 FORMATS = {
@@ -30,7 +29,6 @@ FORMATS = {
     ".arrow": "Arrow",
     ".tar": "tars",
 }
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 
 
@@ -53,7 +51,7 @@ def find(folder: Path) -> list[Path]:
     """The files of records below a folder, or the one file that was named instead of it."""
     if folder.is_file():
         return [folder] if folder.suffix.lower() in FORMATS else []
-    found = [p for p in pairs.files(folder, "*") if p.suffix.lower() in FORMATS]
+    found = [p for p in find_files(folder, "*") if p.suffix.lower() in FORMATS]
     beside = {path.with_suffix("") for path in found if path.suffix == ".tar"}
     return [path for path in found if not _describes(path, beside)]
 
@@ -160,8 +158,8 @@ def _malformed(path: Path, position: int, error: object) -> Record:
 
 
 def pictured(path: Path) -> list[str]:
-    """The columns of an Arrow or Parquet file that hold pictures: binary, alone or in a struct."""
-    return [field.name for field in columns.schema(path) if _is_binary(field.type)]
+    """The columns of an Arrow or Parquet file that hold pictures."""
+    return [field.name for field in columns.schema(path) if columns.holds_pictures(field)]
 
 
 def _rows(path: Path, relative: str, image: str | None) -> Iterator[Record]:
@@ -173,12 +171,6 @@ def _rows(path: Path, relative: str, image: str | None) -> Iterator[Record]:
         if chosen:
             fields[chosen] = Picture(item.image, item.name)
         yield Record(item.position, fields, None)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        kind = kind.field("bytes").type
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def _tar(path: Path, relative: str) -> Iterator[Record]:

@@ -17,18 +17,18 @@ from pathlib import Path
 
 from manifests.place import image_group
 from manifests.schema import Split
-from pipelines.corpora import CorpusError, Folders, Survey, unreadable
+from pipelines.corpora import CorpusError, Folders, Survey, find_files, unknown_layout, unreadable
 from pipelines.corpora.coco import CocoImages
-from pipelines.layouts import columns, pairs
+from pipelines.layouts import columns
 from pipelines.layouts.refer_files import (
-    HELD,
-    LISTED,
+    JXU124_COLUMNS,
+    LMMS_LAB_COLUMNS,
     OFFICIAL,
     Object,
     Unreadable,
     authors,
-    held,
-    listed,
+    jxu124,
+    lmms_lab,
     named_split,
 )
 from pipelines.table import BOX, Row, clean
@@ -49,8 +49,8 @@ def survey(folders: Folders, refs: str) -> Survey:
 
     Raises CorpusError if nothing is, or nothing but pickles whose splits share images.
     """
-    pickles = pairs.files(folders.path, "refs(*).p")
-    found = [*pairs.files(folders.path, "*.arrow"), *pairs.files(folders.path, "*.parquet")]
+    pickles = find_files(folders.path, "refs(*).p")
+    found = [*find_files(folders.path, "*.arrow"), *find_files(folders.path, "*.parquet")]
     published = [path for path in found if named_split(path)]
     coco = CocoImages(folders)
     if chosen := next((path for path in pickles if path.name == refs), None):
@@ -70,13 +70,13 @@ def survey(folders: Folders, refs: str) -> Survey:
             f"would see test's; expected {refs}. It is in the same archive: fetch it again"
         )
     if not published:
-        raise pairs.nothing(folders.corpus, folders.path, _EXPECTED.format(refs))
+        raise unknown_layout(folders.corpus, folders.path, _EXPECTED.format(refs))
     kinds: dict[tuple[bool, bool], list[Path]] = defaultdict(list)
     for path in published:
         kinds[_has_pictures(path), path.suffix == ".parquet"].append(path)
     (pictures, parquet), files = min(kinds.items())
     files.sort(key=lambda path: OFFICIAL.index(named_split(path)))
-    read = held if pictures else listed
+    read = lmms_lab if pictures else jxu124
     return Survey(
         "Hugging Face Parquet" if parquet else "Hugging Face Arrow",
         tuple(files),
@@ -89,13 +89,13 @@ def survey(folders: Folders, refs: str) -> Survey:
 def _has_pictures(path: Path) -> bool:
     """Whether a file is of lmms-lab's kind; of jxu124's otherwise."""
     names = columns.schema(path).names
-    if set(LISTED) <= set(names):
+    if set(JXU124_COLUMNS) <= set(names):
         return False
-    if {*HELD, "image"} <= set(names):
+    if {*LMMS_LAB_COLUMNS, "image"} <= set(names):
         return True
     raise CorpusError(
-        f"{path} has the columns {', '.join(names)}; expected {', '.join(HELD)}, image or "
-        f"{', '.join(LISTED)}. Move it elsewhere if it is of another corpus"
+        f"{path} has the columns {', '.join(names)}; expected {', '.join(LMMS_LAB_COLUMNS)}, image "
+        f"or {', '.join(JXU124_COLUMNS)}. Move it elsewhere if it is of another corpus"
     )
 
 
@@ -132,36 +132,36 @@ def _rows(
         else:
             objects.append(item)
     objects.sort(key=lambda item: OFFICIAL.index(item.split))
-    whole = _Whole(folders.splits, objects)
+    index = _Index(folders.splits, objects)
     for item in objects:
-        if locator := whole.pictures.get(item.image):
-            yield from _of_object(item, folders, whole, locator, None)
+        if locator := index.pictures.get(item.image):
+            yield from _of_object(item, folders, index, locator, None)
         else:
-            yield from _of_object(item, folders, whole, *coco.locate(item.image))
+            yield from _of_object(item, folders, index, *coco.locate(item.image))
 
 
-class _Whole:
+class _Index:
     """What must be known of all objects before a row is made of one.
 
-    `pictures`: the first locator of each image; `said`: split and name of each object's sentence
+    `pictures`: the first locator of each image; `first`: split and name of each object's sentence
     where it stands first; `splits`: those of ours that each image has sentences in.
     """
 
     def __init__(self, splits: Mapping[str, Split | None], objects: Iterable[Object]) -> None:
         self.pictures: dict[int, str] = {}
-        self.said: dict[tuple[str, str], tuple[str, str]] = {}
+        self.first: dict[tuple[str, str], tuple[str, str]] = {}
         self.splits: dict[int, set[Split | None]] = defaultdict(set)
         for item in objects:
             if item.picture:
                 self.pictures.setdefault(item.image, item.picture)
-            for number, sentence in item.said:
+            for number, sentence in item.sentences:
                 name = (item.split, f"{item.id}-{number}")
-                if self.said.setdefault((item.id, sentence), name)[0] == item.split:
+                if self.first.setdefault((item.id, sentence), name)[0] == item.split:
                     self.splits[item.image].add(splits[item.split])
 
 
 def _of_object(
-    item: Object, folders: Folders, whole: _Whole, locator: str, error: str | None
+    item: Object, folders: Folders, index: _Index, locator: str, error: str | None
 ) -> Iterator[Row]:
     """Two rows for each sentence; an object without any counts as having an empty one."""
     split = folders.splits[item.split]
@@ -169,14 +169,14 @@ def _of_object(
     if box is None:
         error = error or f"unusable box: {list(item.box)} of object {item.id}"
     key = f"{folders.corpus}-{item.image:012d}"
-    if whole.splits[item.image] != {split}:  # a key is of one split
+    if index.splits[item.image] != {split}:  # a key is of one split
         key = f"{key}-{split}"
-    for number, sentence in item.said or ((0, ""),):
+    for number, sentence in item.sentences or ((0, ""),):
         text = clean(sentence)
         name = f"{item.id}-{number}"
         status, wrong = "quarantined", error or (None if text else "empty caption")
         if wrong is None:
-            first, there = whole.said[item.id, sentence]
+            first, there = index.first[item.id, sentence]
             status = None if first == item.split else "duplicate"
             wrong = status and f"expression is repeated in another split: {there} of {first}"
         where = f"Where is this: {text.rstrip(' .?!')}?"

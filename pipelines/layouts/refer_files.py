@@ -15,15 +15,15 @@ from typing import Any, Literal, NoReturn, get_args
 
 import msgspec
 
-from pipelines.corpora import CorpusError, Folders, read_json
+from pipelines.corpora import CorpusError, Folders, read_json, refuse_pointer
+from pipelines.corpora.coco import ImageList, image_number
 from pipelines.layouts import columns
 
 Official = Literal["testA", "testB", "test", "val", "train"]
 OFFICIAL: tuple[Official, ...] = get_args(Official)  # most protected first
-LISTED = ("ann_id", "image_id", "split", "bbox", "sentences")
-HELD = ("question_id", "file_name", "bbox", "answer")
+JXU124_COLUMNS = ("ann_id", "image_id", "split", "bbox", "sentences")
+LMMS_LAB_COLUMNS = ("question_id", "file_name", "bbox", "answer")
 _SPLIT = re.compile(r"(?:.*-)?(train|val|testA|testB|test)(?:-\d{5}-of-\d{5}.*)?")
-_NUMBER = re.compile(r"(?:COCO_(?:train|val)2014_)?(\d{12})(?:_\d+)?\.jpg")
 _MOST = 2 << 30  # bytes of a pickle; the largest there is has 30 MB
 
 
@@ -31,15 +31,15 @@ class Object(msgspec.Struct, frozen=True):
     """An object of a COCO image, by the image's number, and what it was called.
 
     `box` is x0, y0, x1, y1 in pixels if the file's box has four numbers, else as it was found.
-    `said` has a number, unique in the object, with each sentence. `picture` is the locator of the
-    image in this corpus; None: look among COCO's.
+    `sentences` are those it was called by, each with a number that is unique in the object.
+    `picture` is the locator of the image in this corpus; None: look among COCO's.
     """
 
     id: str
     image: int
     split: str
     box: tuple[float, ...]
-    said: tuple[tuple[int, str], ...]
+    sentences: tuple[tuple[int, str], ...]
     picture: str | None = None
     licence: str = ""
 
@@ -66,8 +66,8 @@ class _Ref(msgspec.Struct):
     bbox: list[float] = []  # jxu124's, as corners
 
     def object(self, box: tuple[float, ...], licence: str = "") -> Object:
-        said = tuple((sentence.sent_id, sentence.sent) for sentence in self.sentences)
-        return Object(str(self.ann_id), self.image_id, self.split, box, said, None, licence)
+        sentences = tuple((sentence.sent_id, sentence.sent) for sentence in self.sentences)
+        return Object(str(self.ann_id), self.image_id, self.split, box, sentences, None, licence)
 
 
 class _Evaluated(msgspec.Struct):
@@ -83,20 +83,8 @@ class _Annotation(msgspec.Struct):
     bbox: list[float]
 
 
-class _Licence(msgspec.Struct):
-    id: int
-    name: str
-
-
-class _Image(msgspec.Struct):
-    id: int
-    license: int = 0
-
-
-class _Instances(msgspec.Struct):
-    images: list[_Image]
+class _Instances(ImageList, kw_only=True):
     annotations: list[_Annotation]
-    licenses: list[_Licence] = []
 
 
 def named_split(path: Path) -> str:
@@ -115,8 +103,7 @@ def authors(refs: Path) -> Iterator[Object | Unreadable]:
     path = refs.with_name("instances.json")
     instances = read_json(path, _Instances)
     boxes = {annotation.id: annotation for annotation in instances.annotations}
-    licences = {licence.id: licence.name for licence in instances.licenses}
-    licence_of = {image.id: licences.get(image.license, "") for image in instances.images}
+    licence_of = instances.licence_of()
     items = read_pickle(refs)
     if not isinstance(items, list):
         raise CorpusError(f"{refs} holds a {type(items).__name__}; expected a list of refs")
@@ -134,10 +121,10 @@ def authors(refs: Path) -> Iterator[Object | Unreadable]:
         yield ref.object(_corners(box.bbox), licence_of.get(ref.image_id, ""))
 
 
-def listed(path: Path, folders: Folders) -> Iterator[Object | Unreadable]:
+def jxu124(path: Path, folders: Folders) -> Iterator[Object | Unreadable]:
     """The objects of a file of jxu124's."""
-    for item in columns.rows(path, folders.relative(path), LISTED):
-        fields = dict(zip(LISTED, item.values, strict=True))
+    for item in columns.rows(path, folders.relative(path), JXU124_COLUMNS):
+        fields = dict(zip(JXU124_COLUMNS, item.values, strict=True))
         try:
             ref = msgspec.convert(fields, _Ref)
         except msgspec.ValidationError as error:
@@ -146,22 +133,24 @@ def listed(path: Path, folders: Folders) -> Iterator[Object | Unreadable]:
         yield ref.object(tuple(round(side, 2) for side in ref.bbox))
 
 
-def held(path: Path, folders: Folders) -> Iterator[Object | Unreadable]:
+def lmms_lab(path: Path, folders: Folders) -> Iterator[Object | Unreadable]:
     """The objects of a file of lmms-lab's, with the locators of their pictures."""
     split = named_split(path)
-    for item in columns.rows(path, folders.relative(path), HELD, "image"):
+    for item in columns.rows(path, folders.relative(path), LMMS_LAB_COLUMNS, "image"):
+        fields = dict(zip(LMMS_LAB_COLUMNS, item.values, strict=True))
         try:
-            row = msgspec.convert(dict(zip(HELD, item.values, strict=True)), _Evaluated)
+            row = msgspec.convert(fields, _Evaluated)
         except msgspec.ValidationError as error:
             yield Unreadable(path, item.position, split, str(error))
             continue
-        name = _NUMBER.fullmatch(row.file_name)
-        if name is None:
+        number = image_number(row.file_name)
+        if number is None:
             error = f"file_name is {row.file_name!r}; expected COCO_train2014_<12 digits>_<n>.jpg"
             yield Unreadable(path, item.position, split, error)
             continue
-        said = tuple(enumerate(row.answer))
-        yield Object(row.question_id, int(name[1]), split, _corners(row.bbox), said, item.image)
+        sentences = tuple(enumerate(row.answer))
+        box = _corners(row.bbox)
+        yield Object(row.question_id, number, split, box, sentences, item.image)
 
 
 def _corners(box: list[float]) -> tuple[float, ...]:
@@ -191,8 +180,7 @@ def read_pickle(path: Path) -> Any:
     if size > _MOST:
         raise CorpusError(f"{path} has {size:,} bytes; expected a refs file, under {_MOST:,}")
     with path.open("rb") as file:
-        if file.read(24) == b"version https://git-lfs.":
-            raise CorpusError(f"{path} is a git-lfs pointer, not the file; run: git lfs pull")
+        refuse_pointer(path, file.read(24))
         file.seek(0)
         try:
             return _Plain(file, encoding="latin1").load()

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.corpora import CorpusError
+from pipelines.corpora import CorpusError, refuse_pointer
 
 _NAMES = 1 << 20  # the most bytes of a long name or a pax header; real ones have hundreds
 _TAIL = 1 << 20  # the largest usual padding after an archive's end
@@ -148,8 +148,7 @@ class Tar:
                     f"{self.path} is compressed; expected a plain tar, whose members can be read "
                     f"in place. Unpack it once: {command} {self.path}"
                 )
-        if start.startswith(b"version https://git-lfs."):
-            raise CorpusError(f"{self.path} is a git-lfs pointer, not the file; run: git lfs pull")
+        refuse_pointer(self.path, start)
         if len(start) == 512 and any(start):
             try:
                 _Header.frombuf(start, "utf-8", "replace")

@@ -90,31 +90,17 @@ class Pairs(Generic[A]):
             for name, path in answers.items()
             if path not in there
         ]
-        return Survey(
-            "authors' JSON",
-            (*files.values(), *there),
-            len(images.found),
-            rows,
-            tuple(notes),
-        )
+        found = (*files.values(), *there)
+        return Survey("authors' JSON", found, len(images.found), rows, tuple(notes))
 
     def _split(
         self, questions: Path, annotations: Path, split: Split | None, images: CocoImages
     ) -> Iterator[Row]:
+        """Every question, and what is answered without one."""
         corpus = images.folders.corpus
         answered: dict[int, _Answered] = {}
         if annotations.is_file():
-            items = read_json(annotations, _Annotations).annotations
-            for place, item in read_items(items, self.kind):
-                if isinstance(item, str):
-                    yield unreadable(corpus, annotations, place, split, item)
-                elif item.question_id in answered:
-                    error = f"question {item.question_id} is answered a second time"
-                    yield unreadable(corpus, annotations, place, split, error)
-                else:
-                    given = tuple(map(_clean_answer, item.given()))
-                    target = item.target(given)
-                    answered[item.question_id] = _Answered(item.image_id, target, given)
+            yield from self._answers(annotations, corpus, split, answered)
         file = read_json(questions, _Questions)
         licence = file.license.name
         asked: set[int] = set()
@@ -143,6 +129,21 @@ class Pairs(Generic[A]):
             question = _Question(identity, answer.image_id, "")
             error = f"no question: answers to {identity}, which {questions.name} does not have"
             yield _row(corpus, question, answer, locator, split, licence, error)
+
+    def _answers(
+        self, path: Path, corpus: str, split: Split | None, answered: dict[int, _Answered]
+    ) -> Iterator[Row]:
+        """Put the answers of a file into `answered`, by question; a row for each that cannot be."""
+        for place, item in read_items(read_json(path, _Annotations).annotations, self.kind):
+            if isinstance(item, str):
+                yield unreadable(corpus, path, place, split, item)
+            elif item.question_id in answered:
+                error = f"question {item.question_id} is answered a second time"
+                yield unreadable(corpus, path, place, split, error)
+            else:
+                given = tuple(map(_clean_answer, item.given()))
+                target = item.target(given)
+                answered[item.question_id] = _Answered(item.image_id, target, given)
 
 
 def _row(

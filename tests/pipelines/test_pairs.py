@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipelines.corpora import CorpusError
-from pipelines.layouts.pairs import files, record_key
+from pipelines.corpora import CorpusError, find_files
+from pipelines.layouts.pairs import record_key
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,6 @@ def test_hidden_and_unfinished_files_are_not_looked_at(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.tar").mkdir()
-    assert files(tmp_path, "*.tar") == [tmp_path / "a.tar", tmp_path / "b/1.tar"]
+    assert find_files(tmp_path, "*.tar") == [tmp_path / "a.tar", tmp_path / "b/1.tar"]
     with pytest.raises(CorpusError, match=r"none does not exist; expected a folder with \*.tar"):
-        files(tmp_path / "none", "*.tar")
+        find_files(tmp_path / "none", "*.tar")
