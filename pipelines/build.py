@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -22,15 +23,16 @@ from manifests.schema import SCHEMA_VERSION, Split
 from manifests.seal import FORMAT, Seal, SealError, Shard, merkle_root
 from pipelines import alike, ledger, pack
 from pipelines.config import BuildConfig
-from pipelines.engine import Engine, Walk
+from pipelines.engine import Engine, Walk, helpers
 from pipelines.gate import Line, ShardPlan
 from pipelines.pack import Packed
 from pipelines.prepare import Prepared, prepare
-from pipelines.scenes import draw_scenes, helpers
+from pipelines.scenes import draw_scenes
 from shards.images import codecs
 
 S = TypeVar("S")
 R = TypeVar("R")
+_FEW = 1000  # records that are packed before helper processes would have started
 _OURS = re.compile(r"(?P<corpus>.+)-(train|val|test)-.+-[0-9a-f]{8}\.(tar|parquet)")
 
 
@@ -71,7 +73,9 @@ def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> 
         with helpers(config.workers) as pool:
             drawn = partial(draw_scenes, folder=work, pool=pool)
             plans = each("scenes", drawn, plans, shards)
-        packed = each("pack", partial(pack_one, config=config, out=out), plans, shards)
+            few = sum(plan.records for plan in plans) <= _FEW
+            step = partial(pack_one, config=config, out=out, pool=None if few else pool)
+            packed = each("pack", step, plans, shards)
         lines = ledger.merged([*prepared.lines, *(ln for one in packed for ln in one.lines)])
         if errors := list(ledger.errors(lines, config)):
             raise BuildError("\n".join(errors))
@@ -87,9 +91,11 @@ def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> 
     return sealed
 
 
-def pack_one(plan: ShardPlan, config: BuildConfig, out: Path) -> Packed:
-    """Write one shard and its manifest; nothing refers to them before the seal."""
-    return pack.pack(plan, Path(config.root).resolve(), out, config.image)
+def pack_one(plan: ShardPlan, config: BuildConfig, out: Path, pool: Executor | None) -> Packed:
+    """Write one shard and its manifest, in a process of `pool` if there is one; nothing refers to
+    them before the seal."""
+    told = (plan, Path(config.root).resolve(), out, config.image)
+    return pool.submit(pack.pack, *told).result() if pool else pack.pack(*told)
 
 
 def seal(

@@ -2,8 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
 from contextlib import contextmanager
+from multiprocessing import get_context
 from typing import Protocol, TypeVar
 
 from rich.console import Console
@@ -54,6 +61,23 @@ class Threads:
                 pool.shutdown(cancel_futures=True)
                 raise
         return [future.result() for future in futures]
+
+
+@contextmanager
+def helpers(count: int) -> Iterator[Executor]:
+    """`count` processes for what is Python, which one process runs on one core only; they start
+    when the first of it is submitted. Raises ChildProcessError if one is killed."""
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        try:
+            yield pool
+        except BrokenExecutor as error:
+            raise ChildProcessError(
+                "a helper process was killed, perhaps for want of memory; nothing half-written "
+                "stays. Run it again, with fewer workers if it was memory: --set workers=1"
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 class Walk:

@@ -30,8 +30,8 @@ from PIL import Image
 from xxhash import xxh3_128_digest
 
 from manifests import store
+from pipelines.engine import helpers
 from pipelines.locators import Images
-from pipelines.scenes import helpers
 from shards import jpeg
 from shards.images import ImageError, ImagePolicy, store_image
 

@@ -20,6 +20,9 @@ from shards.images import ImageError, ImagePolicy, Stored, oriented, store_image
 from shards.writer import ShardWriter, Source
 
 Rows = list[dict[str, Any]]
+_COLUMNS = ["key", "corpus", "group", "split", "locator", "id", "thread", "kind", "prompt"]
+_COLUMNS += ["target", "answers", "choices", "rationales", "box", "robots", "plan", "licence"]
+_COLUMNS += ["meta", "status", "error"]
 _GRID = 1000  # a box in a text is in thousandths of the image's sides
 
 
@@ -35,7 +38,7 @@ def pack(plan: ShardPlan, root: Path, out: Path, policy: ImagePolicy) -> Packed:
 
     Raises OSError when `out` cannot be written; an image that cannot be read is quarantined.
     """
-    rows = pq.read_table(plan.rows).to_pylist()
+    rows = pq.read_table(plan.rows, columns=_COLUMNS).to_pylist()
     scenes = pq.read_table(plan.scenes).to_pydict() if plan.scenes else {"key": [], "jpeg": []}
     drawn = dict(zip(scenes["key"], scenes["jpeg"], strict=True))
     failed: list[tuple[Rows, Status, str]] = []

@@ -23,12 +23,12 @@ from rich.console import Console
 from manifests.schema import SPLITS
 from pipelines import alike, pack
 from pipelines.config import BuildConfig
-from pipelines.engine import Engine, Walk
+from pipelines.engine import Engine, Walk, helpers
 from pipelines.fingerprint import fingerprint
 from pipelines.gate import Line, ShardPlan
 from pipelines.locators import Images
 from pipelines.prepare import Found, Prepared, prepare
-from pipelines.scenes import draw_scenes, helpers
+from pipelines.scenes import draw_scenes
 from shards.images import ImageError
 
 S = TypeVar("S")

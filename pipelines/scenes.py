@@ -1,10 +1,7 @@
 """The scenes of a shard's records, drawn by helper processes: drawing is Python, which one process
 does on one core only."""
 
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import get_context
+from concurrent.futures import Executor
 from pathlib import Path
 
 import msgspec
@@ -17,17 +14,6 @@ from pipelines.robots.scene import scene_jpeg
 
 _CHUNK = 64  # scenes that a helper draws at a time
 _SCHEMA = pa.schema([("key", pa.string()), ("jpeg", pa.binary())])
-
-
-@contextmanager
-def helpers(count: int) -> Iterator[Executor]:
-    """`count` processes to draw with, started when the first scene is asked for."""
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def draw_scenes(plan: ShardPlan, folder: Path, pool: Executor) -> ShardPlan:

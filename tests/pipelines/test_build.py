@@ -1,6 +1,7 @@
 """A whole build: a true ledger, and bytes that follow from the sources alone."""
 
 import os
+from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
 
 import polars as pl
@@ -9,6 +10,7 @@ import yaml
 
 from manifests import store
 from manifests.seal import Seal, merkle_root
+from pipelines import build as building
 from pipelines.corpora import coco, gqa
 from shards.validate import validate
 
@@ -211,3 +213,20 @@ def test_the_root_may_be_coco_s_own_folder(shop):
     assert counts(shop.build()) == before
     rows = store.scan(shop.out).filter(pl.col("status") == "unannotated").collect()
     assert rows["locator"].to_list() == ["file:train2017/000000262148.jpg"]
+
+
+def test_helper_processes_pack_what_this_one_packs(shop, tmp_path, digests, monkeypatch):
+    shop.build(tmp_path / "here")
+    monkeypatch.setattr(building, "_FEW", 0)
+    shop.build(tmp_path / "there", workers=2)
+    assert digests(tmp_path / "there") == digests(tmp_path / "here")
+
+
+def test_a_helper_that_is_killed_is_named_and_leaves_nothing(shop, monkeypatch, unfinished):
+    def killed(*_, **__):
+        raise BrokenProcessPool("A process in the process pool was terminated abruptly")
+
+    monkeypatch.setattr(building, "pack_one", killed)
+    with pytest.raises(ChildProcessError, match="a helper process was killed, perhaps for want of"):
+        shop.build()
+    assert list(unfinished(shop.out)) == []
