@@ -6,6 +6,7 @@ none of them (GQA's, half of which are COCO's too, and pictures from the web) is
 
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -69,7 +70,7 @@ def _images(
         train &= ~pl.col("group").str.starts_with("coco:")
     protected, others = [], []
     columns = ["group", "locator", "split", "status"]
-    for bucket in (bucket for one in placed for bucket in one.buckets):
+    for bucket in chain.from_iterable(one.buckets for one in placed):
         rows = pl.read_parquet(bucket, columns=columns, glob=False).filter(there & ~drawn)
         protected.append(_distinct(rows.join(guarded, on="group", how="semi")))
         others.append(_distinct(rows.filter(train).join(guarded, on="group", how="anti")))
@@ -77,10 +78,12 @@ def _images(
 
 
 def _distinct(rows: pl.DataFrame) -> pl.DataFrame:
+    """(group, locator) of each group once, at the least of its locators."""
     return rows.select("group", "locator").group_by("group").agg(pl.col("locator").min())
 
 
 def _table(parts: Sequence[pl.DataFrame]) -> pa.Table:
+    """Distinct images in the order of their containers, as `fingerprints` reads them."""
     empty = pl.DataFrame(schema={"group": pl.String, "locator": pl.String})
     rows = _distinct(pl.concat([empty, *parts])).sort("locator")
     return rows.to_arrow().cast(pa.schema([("group", pa.string()), ("locator", pa.string())]))

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import msgspec
 from rich.console import Console
+from rich.text import Text
 
 from manifests import store
 from manifests.schema import SCHEMA_VERSION, Split
@@ -86,7 +87,8 @@ def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> 
         with suppress(SealError):  # a build that failed: back to what is sealed, if anything is
             _collect(out, Seal.read(out))
     for warning in ledger.warnings(lines, config):
-        console.print(f"warning: {warning}", style="yellow", highlight=False)
+        told = Text(f"warning: {warning}", style="yellow")
+        console.print(told, soft_wrap=True)
     _describe(out, config, started, walk, prepared)
     return sealed
 

@@ -1,5 +1,6 @@
 """What a user types: `python -m pipelines build --config C --out D`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,13 @@ from pipelines.robots.choose import MULTI, SINGLE
 from pipelines.sheet import Show
 
 ROOT = Path(__file__).resolve().parents[1]  # the repository
+_LOG_WIDTH = 160  # of what is not a terminal: tables in a log should be whole
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Turn raw corpora into shards.")
+
+
+def _console(stderr: bool = True) -> Console:
+    there = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if there else _LOG_WIDTH)
 
 
 @app.command()
@@ -23,7 +30,7 @@ def build(
     override: Annotated[list[str] | None, typer.Option("--set", help="root=data/base_vlm")] = None,
 ) -> None:
     """Build and seal a data set, by the Prefect flow build-shards."""
-    console, overrides = Console(stderr=True), override or []
+    console, overrides = _console(), override or []
     try:
         checked = configs.load(config, overrides)
         if plain:
@@ -67,7 +74,7 @@ def plan(
     from pipelines.engine import Threads
     from pipelines.plan import plan as plan_build
 
-    console = Console(stderr=True)
+    console = _console()
     try:
         checked = configs.load(config, override or [])
         planned = plan_build(checked, out, Threads(checked.workers), console)
@@ -77,7 +84,7 @@ def plan(
     if as_json:
         typer.echo(plan_tables.as_json(planned))
     else:
-        plan_tables.show(planned, Console())
+        plan_tables.show(planned, _console(stderr=False))
     raise typer.Exit(0 if planned.ready else 1)
 
 
@@ -96,7 +103,7 @@ def download(
     from pipelines.download import listing
     from pipelines.engine import Threads
 
-    console, corpora = Console(stderr=True), corpus or []
+    console, corpora = _console(), corpus or []
     try:
         if config is not None:
             checked = configs.load(config)
@@ -156,7 +163,7 @@ def scenarios(
     """Write the robot-selection set and its card, or audit the one that is there."""
     from pipelines import card
 
-    console = Console(stderr=True)
+    console = _console()
     if seed is None and not audit and tasks is None:
         raise typer.BadParameter("say --seed N to write a set, --audit or --tasks to judge one")
     try:

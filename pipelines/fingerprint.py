@@ -93,7 +93,7 @@ def fingerprints(images: pa.Table, cache: Path, root: Path, workers: int, each: 
     read, by `workers` processes: give them in the order of their containers. Raises OSError if the
     cache cannot be written, ValueError if it is damaged.
     """
-    folder = cache / "-".join(_RULE)
+    folder = _folder(cache)
     stamps = _stamps(images["locator"], root)
     known = _known(folder)
     if len(new := _new(stamps, images["locator"], known)):
@@ -109,7 +109,7 @@ def fingerprints(images: pa.Table, cache: Path, root: Path, workers: int, each: 
 def unknown(images: pa.Table, cache: Path, root: Path) -> list[str]:
     """The locators among `images` (group, locator) that `fingerprints` would have to read."""
     stamps = _stamps(images["locator"], root)
-    return _new(stamps, images["locator"], _known(cache / "-".join(_RULE)))["locator"].to_pylist()
+    return _new(stamps, images["locator"], _known(_folder(cache)))["locator"].to_pylist()
 
 
 def _new(stamps: pa.ChunkedArray, locators: pa.ChunkedArray, known: pa.Table) -> pa.Table:
@@ -140,8 +140,13 @@ def _stamps(locators: pa.ChunkedArray, root: Path) -> pa.ChunkedArray:
     return pa.chunked_array(parts, kind)
 
 
+def _folder(cache: Path) -> Path:
+    """Where fingerprints lie that this rule and these versions of the libraries gave."""
+    return cache / "-".join(_RULE)
+
+
 def _known(folder: Path) -> pa.Table:
-    """All that the cache holds. Raises ValueError, saying what to remove, if it cannot be read."""
+    """All that the folder holds. Raises ValueError, saying what to remove, if it is damaged."""
     if not folder.is_dir():
         return _CACHE.empty_table()
     try:
@@ -168,6 +173,7 @@ def _hash_chunk(chunk: pa.Table, folder: Path, root: Path, pool: Executor) -> No
 
 
 def _hash(locators: list[str], root: Path) -> list[bytes | None]:
+    """The fingerprint of each image, None where there is none."""
     hashes: list[bytes | None] = []
     with Images(root) as images:
         for locator in locators:

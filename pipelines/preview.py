@@ -39,10 +39,10 @@ def _chosen(data: Dataset) -> list[Record]:
         source = data.source(corpus, split)
         if len(source):
             sources.setdefault(corpus, source)
-    turns = sorted((t, name) for name, s in sources.items() for t in range(min(_COUNT, len(s))))
-    taken = turns[: max(_COUNT, len(sources))]
+    rounds = ((n, name) for name, s in sources.items() for n in range(min(_COUNT, len(s))))
+    taken = sorted(rounds)[: max(_COUNT, len(sources))]
     shown = Counter(name for _, name in taken)
-    return [sources[name].record(t * len(sources[name]) // shown[name]) for t, name in taken]
+    return [sources[name].record(n * len(sources[name]) // shown[name]) for n, name in taken]
 
 
 def _cell(sheet: Image.Image, x: int, y: int, record: Record) -> None:

@@ -81,7 +81,7 @@ def _up(root: Path, port: int, say: Callable[[str], None]) -> str:
         say("starting a server ...")
         address = ("--host", "127.0.0.1", "--port", str(port))
         _start(root, page, "server", "server", "start", *address, ready=partial(_answers, page))
-        _bury(page)
+        _mark_crashed(page)
         say("starting a worker ...")
         pool, begun = ("--pool", POOL, "--type", "process", "--name", "up"), datetime.now(UTC)
         ready = partial(_has_worker, page, begun)  # it makes the pool, if there is none
@@ -185,10 +185,10 @@ def _has_worker(page: str, since: datetime) -> bool:
     return any(datetime.fromisoformat(w["last_heartbeat_time"]) > since for w in workers)
 
 
-def _bury(page: str) -> None:
-    """Runs that a crash or a power cut ended still hold their places in the pool: say they crashed.
+def _mark_crashed(page: str) -> None:
+    """Say of all runs that are under way that they crashed: no worker is running.
 
-    Called while no worker is running.
+    After a power cut, say, they would hold their places in the pool for ever.
     """
     begun = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
     question = {"flow_runs": begun, "work_pools": {"name": {"any_": [POOL]}}}

@@ -51,17 +51,17 @@ def reshard(
     Seal.read(folder)  # before a lock makes a folder
     with store.sole_writer(folder):
         sealed = Seal.read(folder)
-        old = _divisible(sealed, place, bits)
+        old = _shards_to_divide(sealed, place, bits)
         try:
             if sealed.bits[place] < bits:
-                sealed = _divide(folder, sealed, old, place, bits, progress)
+                sealed = _divide_place(folder, sealed, old, place, bits, progress)
                 store.commit(folder, sealed)
         finally:
-            _collect(folder, old[0])
+            _collect(folder, place)
     return sealed
 
 
-def _divisible(sealed: Seal, place: str, bits: int) -> list[Shard]:
+def _shards_to_divide(sealed: Seal, place: str, bits: int) -> list[Shard]:
     """The shards of a place. Raises ReshardError if they cannot be divided into 2**bits."""
     corpus, _, split = place.partition("/")
     shards = sealed.select(corpus, split)
@@ -84,7 +84,7 @@ def _divisible(sealed: Seal, place: str, bits: int) -> list[Shard]:
     return shards
 
 
-def _divide(
+def _divide_place(
     folder: Path,
     sealed: Seal,
     old: list[Shard],
@@ -96,7 +96,7 @@ def _divide(
     new: list[Shard] = []
     for shard in old:
         progress(shard)
-        new += _divided(folder, shard, sealed.bits[place], bits)
+        new += _divide_shard(folder, shard, sealed.bits[place], bits)
     others = [shard for shard in sealed.shards if shard not in old]
     shards = tuple(sorted([*others, *new], key=lambda shard: shard.place))
     return msgspec.structs.replace(
@@ -104,7 +104,7 @@ def _divide(
     )
 
 
-def _divided(folder: Path, shard: Shard, now: int, bits: int) -> Iterator[Shard]:
+def _divide_shard(folder: Path, shard: Shard, now: int, bits: int) -> Iterator[Shard]:
     """The shards that one becomes; one that would have no row does not exist."""
     parts: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in _rows(folder, shard):
@@ -145,13 +145,13 @@ def _extent(descriptor: int, folder: Path, shard: Shard, row: dict[str, Any]) ->
     return data
 
 
-def _collect(folder: Path, one: Shard) -> None:
-    """Remove what the seal in force does not list of the place of `one`: the old shards after a
-    commit, the new ones without it, and what a kill left."""
-    sealed = Seal.read(folder)
+def _collect(folder: Path, place: str) -> None:
+    """Remove what the seal in force does not list of a place: the old shards after a commit, the
+    new ones without it, and what a kill left."""
+    sealed, (corpus, split) = Seal.read(folder), place.split("/")
     listed = {name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
-    ours = re.compile(rf"{one.corpus}-{one.split}-\d{{5}}-[0-9a-f]{{8}}\.(tar|parquet)")
-    for part in (".", one.corpus, f"manifests/{one.corpus}"):
+    ours = re.compile(rf"{corpus}-{split}-\d{{5}}-[0-9a-f]{{8}}\.(tar|parquet)")
+    for part in (".", corpus, f"manifests/{corpus}"):
         for path in (folder / part).iterdir():
             unlisted = ours.fullmatch(path.name) and f"{part}/{path.name}" not in listed
             if path.is_file() and (unlisted or path.name.startswith(store.TEMPORARY)):

@@ -137,8 +137,8 @@ def unknown_layout(corpus: str, folder: Path, expected: str) -> CorpusError:
 
 def first_names(folder: Path) -> str:
     """The first five names in a folder that are not hidden, for a message; "" if none is."""
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    return ", ".join(names[:5])
+    there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return ", ".join(there[:5])
 
 
 def _check_folder(folder: Path, expected: str) -> None:

@@ -121,34 +121,34 @@ def _rows(folders: Folders, read: dict[str, tuple[str, list[Path]]]) -> Iterator
 
 
 def _arrow(folders: Folders, split: str, path: Path) -> Iterator[Row]:
-    relative, row = folders.relative(path), _builder(folders, split, path)
+    file = _File(folders, split, path)
     names, absent = ["txt", "__key__", "__url__"], (None,)
     if "json" in columns.schema(path).names:  # validation has none
         names, absent = [*names, "json"], ()
-    for item in columns.rows(path, relative, names, image="jpg"):
+    for item in columns.rows(path, file.relative, names, image="jpg"):
         caption, key, address, json = (*item.values, *absent)
-        error = None if item.image else f"image is missing: {key} of {relative} has no bytes"
+        error = None if item.image else f"image is missing: {key} of {file.relative} has no bytes"
         try:
             url = _url(json)
         except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
-            url, error = None, f"malformed annotation: {key} of {relative}: {wrong}"
+            url, error = None, f"malformed annotation: {key} of {file.relative}: {wrong}"
         name = f"{_tar_number((address or path.stem).rpartition('/')[2])}/{key}"
-        yield row(name, caption, url, item.image, item.position, error)
+        yield file.row(name, caption, url, item.image, item.position, error)
 
 
 def _tar(folders: Folders, split: str, path: Path) -> Iterator[Row]:
-    row = _builder(folders, split, path)
+    file = _File(folders, split, path)
     tar = _tar_number(path.relative_to(folders.path).as_posix())
-    for pair in pairs.tar_pairs(path, folders.relative(path), _Fields.__struct_fields__):
+    for pair in pairs.tar_pairs(path, file.relative, _Fields.__struct_fields__):
         fields, error = pairs.fields_as(pair, _Fields)
         name = f"{tar}/{pair.name}"
-        yield row(name, fields.caption, fields.url, pair.image, pair.position, error)
+        yield file.row(name, fields.caption, fields.url, pair.image, pair.position, error)
 
 
 def _tsv(folders: Folders, split: str, path: Path) -> Iterator[Row]:
-    row = _builder(folders, split, path)
-    with path.open("rb") as file:
-        for position, line in enumerate(file):
+    file = _File(folders, split, path)
+    with path.open("rb") as lines:
+        for position, line in enumerate(lines):
             caption, url, error = "", None, None
             try:
                 caption, url = line.decode().rstrip("\r\n").split("\t")
@@ -156,17 +156,19 @@ def _tsv(folders: Folders, split: str, path: Path) -> Iterator[Row]:
             except ValueError as wrong:
                 place = f"line {position + 1} of {path.name}"
                 error = f"malformed annotation: {place}: {wrong}; expected caption, tab, address"
-            yield row(f"{position:08d}", caption, url, None, position, error)
+            yield file.row(f"{position:08d}", caption, url, None, position, error)
 
 
-_Builder = Callable[[str, str | None, str | None, str | None, int, str | None], Row]
+class _File:
+    """A file of an official split, and what its rows have in common."""
 
-
-def _builder(folders: Folders, split: str, path: Path) -> _Builder:
-    """What makes a row of a file's (name, caption, address, locator, position, error)."""
-    corpus, ours, container = folders.corpus, folders.splits[split], folders.relative(path)
+    def __init__(self, folders: Folders, split: str, path: Path) -> None:
+        self.relative = folders.relative(path)
+        self._corpus, self._official = folders.corpus, split
+        self._split: Split | None = folders.splits[split]
 
     def row(
+        self,
         name: str,
         caption: str | None,
         url: str | None,
@@ -174,26 +176,25 @@ def _builder(folders: Folders, split: str, path: Path) -> _Builder:
         position: int,
         error: str | None,
     ) -> Row:
+        """The row of a pair; `name` is its own in the split, `image` its picture's locator."""
         text = clean(caption or "")
         if not text and not error:
             error = "empty caption"
-        identity = f"{split}/{name}"
+        identity = f"{self._official}/{name}"
         return Row(
-            key=pairs.record_key(corpus, identity.replace("/", "-")),
-            group=url_group(url) if url else f"{corpus}:{identity}",
+            key=pairs.record_key(self._corpus, identity.replace("/", "-")),
+            group=url_group(url) if url else f"{self._corpus}:{identity}",
             locator=image or "",
-            split=ours,
+            split=self._split,
             id=identity,
             thread=identity,
             target=text,
             licence=_LICENCE,
-            container=container,
+            container=self.relative,
             position=position,
             status="quarantined" if error else None,
             error=error,
         )
-
-    return row
 
 
 @lru_cache(64)

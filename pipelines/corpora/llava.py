@@ -9,8 +9,6 @@ conversation share a thread, numbered among those of its picture, for the file's
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -54,26 +52,22 @@ class _Picture(msgspec.Struct, frozen=True):
     error: str | None
 
 
-@dataclass(frozen=True)
 class _Pictures:
     """The pictures of conversations, by what a file calls them."""
 
-    folders: Folders
-    named: dict[str, _Picture] = field(default_factory=dict)
-    first: dict[str, _Picture] = field(default_factory=dict)  # by key; gqa and vg share pictures
-
-    @cached_property
-    def coco(self) -> CocoImages:
-        return CocoImages(self.folders)
+    def __init__(self, folders: Folders) -> None:
+        self.folders, self.coco = folders, CocoImages(folders)
+        self._named: dict[str, _Picture] = {}
+        self._first: dict[str, _Picture] = {}  # by key; gqa and vg share pictures
 
     def find(self, name: str) -> _Picture:
         """The picture that a file calls `name`."""
-        if name not in self.named:
+        if name not in self._named:
             picture = self._look(name)
             if picture.error is None:
-                picture = self.first.setdefault(picture.key, picture)
-            self.named[name] = picture
-        return self.named[name]
+                picture = self._first.setdefault(picture.key, picture)
+            self._named[name] = picture
+        return self._named[name]
 
     def _look(self, name: str) -> _Picture:
         corpus = self.folders.corpus

@@ -11,6 +11,7 @@ import shutil
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,7 +56,7 @@ def download(
     engine: Engine,
     console: Console,
     *,
-    listed: Path = LISTING,
+    listing_file: Path = LISTING,
     policy: Policy | None = None,
     public: Policy = PUBLIC,
 ) -> list[Listed]:
@@ -65,7 +66,7 @@ def download(
     run goes on from there. `policy` replaces that of the listing's hosts, `public` that of images'.
     Raises DownloadError with every file that failed, ListingError, or OSError.
     """
-    known = listing.load(listed)
+    known = listing.load(listing_file)
     wanted = listing.downloads(known, corpora, minimal, images)
     with store.sole_writer(root), Bars(console) as bars:
         run = _Run(root, replace(policy or Policy(known.hosts), sleep=bars.sleep), bars)
@@ -78,10 +79,10 @@ def download(
         run.each(engine, "extract", run.extract, packed, [one.to for one in packed])
         if images:
             chunks = _chunks(root, wanted, run)
-            labels = [f"{Path(chunk.to).relative_to(root)}/{chunk.shard:05d}" for chunk in chunks]
+            labels = [_label(chunk, root) for chunk in chunks]
             with Crawler(replace(public, sleep=bars.sleep)) as crawler:
-                crawl = _Images(root, crawler, bars)
-                run.each(engine, "images", crawl.fetch, chunks, labels)
+                crawl = partial(_crawl, root=root, crawler=crawler, bars=bars)
+                run.each(engine, "images", crawl, chunks, labels)
     if run.failed:
         raise DownloadError(
             f"{len(run.failed)} failed:\n  " + "\n  ".join(run.failed) + "\n"
@@ -171,21 +172,21 @@ class _Run:
     def _note(self, listed: Listed, receipt: Receipt) -> None:
         with self._lock:
             self._receipts[listed.to] = receipt
-            sealed = msgspec.json.format(msgspec.json.encode(self._receipts, order="sorted"))
-            store.write(self._path, sealed + b"\n")
+            data = msgspec.json.format(msgspec.json.encode(self._receipts, order="sorted"))
+            store.write(self._path, data + b"\n")
 
 
-class _Images:
-    """The node `images`: a spec is one shard."""
+def _crawl(chunk: Chunk, root: Path, crawler: Crawler, bars: Bars) -> None:
+    """Have the images of one shard."""
+    label = _label(chunk, root)
+    with bars.bar(label, "images") as report:
+        counts = crawler.shard(chunk, lambda done: report(done, chunk.count))
+    bars.say(f"{label}: {counts.images:,} of {counts.rows:,} images")
 
-    def __init__(self, root: Path, crawler: Crawler, bars: Bars) -> None:
-        self._root, self._crawler, self._bars = root, crawler, bars
 
-    def fetch(self, chunk: Chunk) -> None:
-        name = f"{Path(chunk.to).relative_to(self._root)}/{chunk.shard:05d}"
-        with self._bars.bar(name, "images") as report:
-            counts = self._crawler.shard(chunk, lambda done: report(done, chunk.count))
-        self._bars.say(f"{name}: {counts.images:,} of {counts.rows:,} images")
+def _label(chunk: Chunk, root: Path) -> str:
+    """What a shard is called below the root: "cc3m/train/00000"."""
+    return f"{Path(chunk.to).relative_to(root)}/{chunk.shard:05d}"
 
 
 def _chunks(root: Path, wanted: Sequence[Listed], run: _Run) -> list[Chunk]:

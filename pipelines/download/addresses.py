@@ -19,9 +19,9 @@ class ListError(ValueError):
     """A list of addresses that cannot be read."""
 
 
-class Images(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the images of a list go; and, of a Parquet file, the columns of address and caption
-    and those that are kept besides."""
+class AddressList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is said of a list of addresses: the folder that its images go to; and, of a Parquet
+    file, its columns of address and caption and those that are kept besides."""
 
     to: str
     address: str = "url"
@@ -30,35 +30,36 @@ class Images(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows of one shard: `count` from row `first` of a list, or from byte `first` of a TSV."""
+    """The rows of one shard: `count` of the list at `path`, from row `first` of a Parquet file, or
+    from byte `first` of a TSV. Its images go to the folder `to`."""
 
-    rows: str
+    path: str
     to: str
     shard: int
     first: int
     count: int
-    images: Images
+    images: AddressList
 
 
-def chunks(rows: Path, to: Path, images: Images, shard: int) -> list[Chunk]:
+def chunks(path: Path, to: Path, images: AddressList, shard: int) -> list[Chunk]:
     """The shards of a list, numbered from `shard`. Raises ListError if it cannot be read."""
-    parts = _parquet_parts(rows, images) if rows.suffix == ".parquet" else _tsv_parts(rows)
+    parts = _parquet_parts(path, images) if path.suffix == ".parquet" else _tsv_parts(path)
     return [
-        Chunk(rows=str(rows), to=str(to), shard=number, first=first, count=count, images=images)
+        Chunk(path=str(path), to=str(to), shard=number, first=first, count=count, images=images)
         for number, (first, count) in enumerate(parts, start=shard)
     ]
 
 
 def read(chunk: Chunk) -> Iterator[dict[str, Any]]:
     """A shard's rows in their order: url, caption, and the columns that are kept."""
-    return _read_parquet(chunk) if chunk.rows.endswith(".parquet") else _read_tsv(chunk)
+    return _read_parquet(chunk) if chunk.path.endswith(".parquet") else _read_tsv(chunk)
 
 
 def kept_fields(chunk: Chunk) -> list[pa.Field]:
     """The Arrow fields of the columns that are kept."""
     if not chunk.images.keep:
         return []
-    schema = pq.read_schema(chunk.rows)
+    schema = pq.read_schema(chunk.path)
     return [schema.field(name) for name in chunk.images.keep]
 
 
@@ -72,14 +73,14 @@ def _tsv_parts(path: Path) -> Iterator[tuple[int, int]]:
 
 
 def _read_tsv(chunk: Chunk) -> Iterator[dict[str, Any]]:
-    with Path(chunk.rows).open("rb") as file:
+    with Path(chunk.path).open("rb") as file:
         file.seek(chunk.first)
         for line in islice(file, chunk.count):
             caption, _, url = line.decode(errors="replace").rstrip("\r\n").partition("\t")
             yield {"url": url.strip(), "caption": caption}
 
 
-def _parquet_parts(path: Path, images: Images) -> Iterator[tuple[int, int]]:
+def _parquet_parts(path: Path, images: AddressList) -> Iterator[tuple[int, int]]:
     try:
         with pq.ParquetFile(path) as file:
             names, rows = file.schema_arrow.names, file.metadata.num_rows
@@ -95,7 +96,7 @@ def _parquet_parts(path: Path, images: Images) -> Iterator[tuple[int, int]]:
 
 def _read_parquet(chunk: Chunk) -> Iterator[dict[str, Any]]:
     images, last = chunk.images, chunk.first + chunk.count
-    with pq.ParquetFile(chunk.rows) as file:
+    with pq.ParquetFile(chunk.path) as file:
         groups, skip, at = [], 0, 0
         for group in range(file.num_row_groups):
             after = at + file.metadata.row_group(group).num_rows

@@ -49,7 +49,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     checked: str
 
 
-class _Said(msgspec.Struct, frozen=True, kw_only=True):
+class _Remote(msgspec.Struct, frozen=True, kw_only=True):
     """What a server said of the file whose first bytes are in the part."""
 
     url: str
@@ -77,8 +77,8 @@ def fetch(source: Source, path: Path, policy: Policy, progress: Progress) -> Fet
     with web.client(policy) as client:
         while True:
             try:
-                said = _attempt(client, source, part, policy, progress)
-                return _finish(source, said, part)
+                remote = _attempt(client, source, part, policy, progress)
+                return _finish(source, remote, part)
             except WrongFileError as error:
                 part.clear()
                 wrong += 1
@@ -110,18 +110,18 @@ class _Part:
     def size(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def said(self, url: str) -> _Said | None:
+    def remote(self, url: str) -> _Remote | None:
         """What was said of the bytes that are there, if there are any and they can be used."""
         try:
-            said = msgspec.json.decode(self._note.read_bytes(), type=_Said)
+            remote = msgspec.json.decode(self._note.read_bytes(), type=_Remote)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
-        return said if said.url == url and said.version and self.size else None
+        return remote if remote.url == url and remote.version and self.size else None
 
-    def begin(self, said: _Said) -> None:
+    def begin(self, remote: _Remote) -> None:
         """Start over, with a file of this description."""
         self.clear()
-        store.write(self._note, msgspec.json.encode(said))
+        store.write(self._note, msgspec.json.encode(remote))
         self.path.touch()
 
     def clear(self) -> None:
@@ -135,55 +135,57 @@ class _Part:
 
 def _attempt(
     client: httpx.Client, source: Source, part: _Part, policy: Policy, progress: Progress
-) -> _Said:
+) -> _Remote:
     """Ask once, for all or for the rest; returns when the part is whole, as far as is known."""
-    known = part.said(source.url)
+    known = part.remote(source.url)
     progress(part.size if known else 0, known.nbytes if known else source.nbytes)
     if known and known.nbytes == part.size:
         return known
     headers = {"Range": f"bytes={part.size}-", "If-Range": str(known.version)} if known else {}
     with web.get(client, source.url, policy, headers) as response:
         if known and response.status_code == httpx.codes.PARTIAL_CONTENT:
-            said = _going_on(known, part, response)
+            remote = _going_on(known, part, response)
         elif response.status_code == httpx.codes.OK:
-            said = _said(source.url, response)
-            _check_size(source, said.nbytes)
-            part.begin(said)
+            remote = _described(source.url, response)
+            _check_size(source, remote.nbytes)
+            part.begin(remote)
         else:
             part.clear()
             raise TransientError(f"{source.url} answered {response.status_code}; starting over")
         if coded := response.headers.get("Content-Encoding"):
             raise WebError(f"{source.url} is sent with Content-Encoding {coded}, not as it is")
-        _check_space(part, said)
+        _check_space(part, remote)
         at = part.size
         with part.path.open("ab") as file:
             for piece in response.iter_raw():
                 file.write(piece)
                 at += len(piece)
-                progress(at, said.nbytes)
-    if said.nbytes is not None and at < said.nbytes:
-        raise TransientError(f"{source.url} ended at {at:,} of {said.nbytes:,} bytes")
-    return said
+                progress(at, remote.nbytes)
+    if remote.nbytes is not None and at < remote.nbytes:
+        raise TransientError(f"{source.url} ended at {at:,} of {remote.nbytes:,} bytes")
+    return remote
 
 
-def _going_on(known: _Said, part: _Part, response: httpx.Response) -> _Said:
+def _going_on(known: _Remote, part: _Part, response: httpx.Response) -> _Remote:
     """`known` if a 206 is the rest of that same file. Raises TransientError, the part gone, if not.
 
     If-Range asks for this; a server that does not honour it would splice two files.
     """
-    said = response.headers.get("Content-Range", "")
+    content_range = response.headers.get("Content-Range", "")
     total = "*" if known.nbytes is None else known.nbytes
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", said)
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     here = match and int(match[1]) == part.size and match[2] in (str(total), "*")
     for name, value in (("ETag", known.etag), ("Last-Modified", known.modified)):
         here = here and response.headers.get(name, value) == value
     if not here:
         part.clear()
-        raise TransientError(f"{known.url} went on with another file ({said!r}); starting over")
+        raise TransientError(
+            f"{known.url} went on with another file ({content_range!r}); starting over"
+        )
     return known
 
 
-def _said(url: str, response: httpx.Response) -> _Said:
+def _described(url: str, response: httpx.Response) -> _Remote:
     """What the headers of a whole answer say; Hugging Face says it where it redirects."""
     headers = response.headers
     linked = [hop.headers for hop in response.history if "X-Linked-Size" in hop.headers]
@@ -192,7 +194,7 @@ def _said(url: str, response: httpx.Response) -> _Said:
     google = dict(
         item.strip().partition("=")[::2] for item in headers.get("x-goog-hash", "").split(",")
     )
-    return _Said(
+    return _Remote(
         url=url,
         etag=headers.get("ETag"),
         modified=headers.get("Last-Modified"),
@@ -216,22 +218,22 @@ def _check_size(source: Source, nbytes: int | None) -> None:
         raise WrongFileError(f"{source.url} is {nbytes:,} bytes, expected {source.nbytes:,}")
 
 
-def _check_space(part: _Part, said: _Said) -> None:
+def _check_space(part: _Part, remote: _Remote) -> None:
     free = shutil.disk_usage(part.path.parent).free
-    if said.nbytes is not None and said.nbytes - part.size > free:
+    if remote.nbytes is not None and remote.nbytes - part.size > free:
         raise WebError(
-            f"{part.final} needs {said.nbytes - part.size:,} bytes more and {free:,} are free "
+            f"{part.final} needs {remote.nbytes - part.size:,} bytes more and {free:,} are free "
             f"there; make room, or choose another --root"
         )
 
 
-def _finish(source: Source, said: _Said, part: _Part) -> Fetched:
+def _finish(source: Source, remote: _Remote, part: _Part) -> Fetched:
     """Check the whole part and give it its name. Raises WrongFileError with expected and got."""
     known = msgspec.structs.replace(
         source,
-        nbytes=source.nbytes or said.nbytes,
-        md5=source.md5 or said.md5,
-        sha256=source.sha256 or said.sha256,
+        nbytes=source.nbytes or remote.nbytes,
+        md5=source.md5 or remote.md5,
+        sha256=source.sha256 or remote.sha256,
     )
     found = verify(known, part.path)
     part.publish()

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from manifests import settings
-from pipelines.download.addresses import Images
+from pipelines.download.addresses import AddressList
 from pipelines.download.unpack import Kind
 
 LISTING = Path(__file__).with_name("listing.yaml")
@@ -32,7 +32,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     minimal: bool = False
     extract: Kind | None = None
     with_images: bool | None = None
-    images: Images | None = None
+    images: AddressList | None = None
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

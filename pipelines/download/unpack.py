@@ -21,8 +21,8 @@ from manifests import store
 Kind = Literal["zip", "tar"]
 _PIECE = 1 << 20
 _RATIO = 200  # bytes unpacked for one packed; JSON comes to about 30, a bomb to over 1,000
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError)
-_BROKEN += (gzip.BadGzipFile,)
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
+_BROKEN += (NotImplementedError,)  # a zip's method of compression
 
 
 class UnpackError(ValueError):
@@ -63,6 +63,7 @@ def unpack(archive: Path, kind: Kind, progress: Callable[[int, int | None], None
 def _write_all(
     archive: Path, kind: Kind, folder: Path, progress: Callable[[int, int | None], None]
 ) -> None:
+    """Write every member below `folder`. Raises UnpackError for the first that must not be."""
     written = declared = 0
     limit = min(archive.stat().st_size * _RATIO, shutil.disk_usage(folder).free)
     for member in (_zip_members if kind == "zip" else _tar_members)(archive):

@@ -74,7 +74,7 @@ def client(policy: Policy) -> httpx.Client:
 
 @contextmanager
 def get(
-    session: httpx.Client, url: str, policy: Policy, headers: Mapping[str, str] | None = None
+    client: httpx.Client, url: str, policy: Policy, headers: Mapping[str, str] | None = None
 ) -> Iterator[httpx.Response]:
     """The answer to GET, its body not yet read; `history` holds the redirects that led to it.
 
@@ -87,7 +87,7 @@ def get(
         at = httpx.URL(url)
         while True:
             policy.check(at)
-            with session.stream("GET", at, headers=asked) as response:
+            with client.stream("GET", at, headers=asked) as response:
                 if not response.has_redirect_location:
                     response.history = hops
                     _check_status(response)

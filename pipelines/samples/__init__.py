@@ -43,8 +43,7 @@ def write_samples(
     """
     if images < 20:
         raise ValueError(f"images={images}; at least 20 are needed for all splits of all corpora")
-    out, rng = Path(out), random.Random(f"samples {seed}")
-    gqa = images // 4
+    rng, gqa = random.Random(f"samples {seed}"), images // 4
     counts = dict.fromkeys(_COUNTED, 0) | {"coco_images": images - gqa, "gqa_images": gqa}
     ids = rng.sample(range(1, 581_930), images - gqa)
     cut = round(len(ids) * 0.8)

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.samples.files import CocoPicture, put, put_json
-from pipelines.samples.pairs import cc3m
+from pipelines.samples.pairs import Pair, cc3m
 from pipelines.samples.refer import SPLITS, Ref, name_2014, refs
 
 PROMPT = (
@@ -83,21 +83,25 @@ def write_pair_caches(out: Path, seed: int, images: int, counts: dict[str, int])
     sizes = {}
     for split, count, files in (("train", images // 6, 3), ("validation", images // 30 + 4, 1)):
         fetched = [pair for pair in cc3m(count, split, seed) if pair.image is not None]
-        rows = []
-        for i, pair in enumerate(fetched):
-            key, number = f"{i:09d}", i * 4 // len(fetched)
-            rows.append({
-                "jpg": {"bytes": pair.image, "path": f"{key}.jpg"}, "json": pair.row(key),
-                "txt": pair.caption, "__key__": key,
-                "__url__": f"hf://datasets/pixparse/cc3m-wds@{_hash('cc3m')}/"
-                           f"cc3m-{split}-{number:04d}.tar",
-            })  # fmt: skip
+        tars = f"hf://datasets/pixparse/cc3m-wds@{_hash('cc3m')}/cc3m-{split}"
+        rows = [
+            pair_row(pair, f"{i:09d}", f"{tars}-{i * 4 // len(fetched):04d}.tar")
+            for i, pair in enumerate(fetched)
+        ]
         share = -(-len(rows) // files)
         parts = [rows[at * share : (at + 1) * share] for at in range(files)]
         write_cache(out, "cc3m", split, parts, pair_schema(split))
         sizes[split] = len(rows)
         counts["cc3m_pairs"] += len(rows)
     _info(out, "cc3m", sizes, pair_schema("train"))
+
+
+def pair_row(pair: Pair, key: str, tar: str) -> dict[str, Any]:
+    """A pair as cc3m-wds has it; `tar` is the address of the tar that it came from."""
+    return {
+        "jpg": {"bytes": pair.image, "path": f"{key}.jpg"}, "json": pair.row(key),
+        "txt": pair.caption, "__key__": key, "__url__": tar,
+    }  # fmt: skip
 
 
 def pair_schema(split: str) -> pa.Schema:

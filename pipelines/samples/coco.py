@@ -37,23 +37,27 @@ def write_coco(
         if rng.random() < 0.5:
             asked += _vqa(image_id, scene, rng)
     order.shuffle(said)
-    order.shuffle(asked)
     counts["coco_captions"] += len(said)
     counts["vqa_questions"] += len(asked)
     coco = {"info": {**INFO, "contributor": "EmberVLM", "date_created": "2017/09/01"},
             "licenses": LICENSES, "images": listed, "annotations": said}  # fmt: skip
     put_json(out / f"coco/annotations/captions_{split}2017.json", coco)
+    _write_vqa(out, split, asked, order)
+    return drawn
+
+
+def _write_vqa(out: Path, split: str, asked: list[tuple[dict, dict]], order: random.Random) -> None:
+    """The files of questions and of annotations, in different orders: they join by question_id."""
     head = {"info": {**INFO, "version": "2.0", "contributor": "EmberVLM",
                      "date_created": "2017-04-26 17:00:44"},
             "license": {"url": URL, "name": "MIT"}, "data_subtype": f"{split}2014"}  # fmt: skip
-    # The two files are in different orders on purpose: they join by question_id, not by position.
+    order.shuffle(asked)
     put_json(out / f"vqa/v2_OpenEnded_mscoco_{split}2014_questions.json",
              {**head, "task_type": "Open-Ended", "data_type": "mscoco",
               "questions": [q for q, _ in asked]})  # fmt: skip
     order.shuffle(asked)
     put_json(out / f"vqa/v2_mscoco_{split}2014_annotations.json",
              {**head, "data_type": "mscoco", "annotations": [a for _, a in asked]})  # fmt: skip
-    return drawn
 
 
 def listing(picture: CocoPicture, licence: int) -> dict[str, Any]:

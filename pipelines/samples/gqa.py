@@ -125,10 +125,9 @@ def _entries(
     return entries
 
 
-def _entry(key: str, image_id: str, q: Question, objects: dict[str, str]) -> dict[str, Any]:
-    (detailed, semantic, structural), operation = _TYPES[
-        "what color" if q.form.startswith("what color") else q.form
-    ]
+def _program(q: Question, objects: dict[str, str]) -> list[dict[str, Any]]:
+    """The steps that answer a question, each on what an earlier one found."""
+    (_, semantic, structural), operation = _type(q)
     steps: list[dict[str, Any]] = []
     for name in reversed(q.about):  # the object that the question starts from comes first
         relation = q.text.removeprefix("What is ").rsplit(" the ", 1)[0]
@@ -144,6 +143,16 @@ def _entry(key: str, image_id: str, q: Question, objects: dict[str, str]) -> dic
         argument = q.text.rstrip("?").split()[-1]
     steps.append({"operation": operation, "argument": argument or "?",
                   "dependencies": [len(steps) - 1] if steps else []})  # fmt: skip
+    return steps
+
+
+def _type(q: Question) -> tuple[tuple[str, str, str], str]:
+    return _TYPES["what color" if q.form.startswith("what color") else q.form]
+
+
+def _entry(key: str, image_id: str, q: Question, objects: dict[str, str]) -> dict[str, Any]:
+    (detailed, semantic, structural), _ = _type(q)
+    steps = _program(q, objects)
     flow = (f"{s['operation']}: {s['argument']}{f' {d}' if (d := s['dependencies']) else ''}"
             for s in steps)  # fmt: skip
     return {
@@ -154,7 +163,9 @@ def _entry(key: str, image_id: str, q: Question, objects: dict[str, str]) -> dic
         "imageId": image_id,
         "isBalanced": True,
         "groups": {
-            "global": {"color": "color", "place": "place", "name": "thing"}.get(argument),
+            "global": {"color": "color", "place": "place", "name": "thing"}.get(
+                steps[-1]["argument"]
+            ),
             "local": f"{10 + len(q.about)}-{'_'.join(q.about) or 'scene'}",
         },
         "answer": q.answer,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.samples.caches import cache_folder, refer_row, stream
+from pipelines.samples.caches import cache_folder, pair_row, refer_row, stream
 from pipelines.samples.coco import listing
 from pipelines.samples.files import CocoPicture, painted, put, put_json
 from pipelines.samples.odd_pictures import Draw
@@ -22,7 +22,7 @@ from pipelines.samples.refer import Ref, authors, expressions
 
 CAPTIONS = "coco/annotations/captions_train2017.json"
 _FIRST = 600_000  # COCO's own numbers end at 581,929
-SHARD = 90_000  # of CC3M and LAION
+_SHARD = 90_000  # of CC3M and LAION
 
 
 class Tree:
@@ -72,7 +72,7 @@ class Tree:
     def pair(self, corpus: str, pair: Pair) -> list[str]:
         """A pair of CC3M's train split or of LAION; returns its key."""
         self._pairs[corpus].append(pair)
-        return [f"{SHARD:05d}{len(self._pairs[corpus]) - 1:04d}"]
+        return [f"{_SHARD:05d}{len(self._pairs[corpus]) - 1:04d}"]
 
     def save(self) -> None:
         """Write what was collected."""
@@ -83,21 +83,13 @@ class Tree:
                     for ref in self._refs]  # fmt: skip
             once = [{**row, "answer": row["answer"][:1]} for row in rows]
             self._append("refcoco", "*-testA.arrow", once)
-            self._append("cc3m", "*-train-*.arrow", self._cached_pairs())
+            pairs = [pair_row(pair, f"{_SHARD:05d}{i:04d}", "hf://cc3m-train-9000.tar")
+                     for i, pair in enumerate(self._pairs["cc3m"])]  # fmt: skip
+            self._append("cc3m", "*-train-*.arrow", pairs)
         else:
             self._add_refs()
-            write_shard(self.root / "cc3m/train", SHARD, self._pairs["cc3m"])
-            write_shard(self.root / "laion", SHARD, self._pairs["laion"])
-
-    def _cached_pairs(self) -> list[dict[str, Any]]:
-        rows = []
-        for i, pair in enumerate(self._pairs["cc3m"]):
-            key = f"{SHARD:05d}{i:04d}"
-            rows.append({
-                "jpg": {"bytes": pair.image, "path": f"{key}.jpg"}, "json": pair.row(key),
-                "txt": pair.caption, "__key__": key, "__url__": "hf://cc3m-train-9000.tar",
-            })  # fmt: skip
-        return rows
+            write_shard(self.root / "cc3m/train", _SHARD, self._pairs["cc3m"])
+            write_shard(self.root / "laion", _SHARD, self._pairs["laion"])
 
     def _append(self, corpus: str, pattern: str, rows: list[dict[str, Any]]) -> None:
         """More rows at the end of a split's last Arrow file."""

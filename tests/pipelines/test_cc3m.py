@@ -1,8 +1,6 @@
 """CC3M in each of its layouts: which rows come out, and what is told of the rest."""
 
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +11,7 @@ from manifests.place import url_group
 from pipelines.corpora import CorpusError, EmptyCorpusError, Folders, Survey, cc3m
 from pipelines.locators import Images
 from pipelines.table import Row
+from tests.pipelines.containers import write_tar
 
 URL = "http://example.org/0.jpg"
 PAIR = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -49,16 +48,6 @@ def arrow(path: Path, **given) -> Path:
     batch = pa.RecordBatch.from_pydict(fields)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, batch.schema) as writer:
         writer.write_batch(batch)
-    return path
-
-
-def tar(path: Path, files: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, content in files.items():
-            header = tarfile.TarInfo(name)
-            header.size = len(content)
-            archive.addfile(header, io.BytesIO(content))
     return path
 
 
@@ -159,7 +148,7 @@ def test_a_split_in_two_caches_is_refused(folder):
 
 def test_img2dataset_shards_give_their_pictures_and_a_row_for_each_failure(folder):
     files = {"000000002.jpg": b"two", "000000002.txt": b"", "000000000.jpg": b"zero"}
-    path = tar(folder / "train/00000.tar", files)
+    path = write_tar(folder / "train/00000.tar", files)
     row = {"error_message": None, "width": 8, "exif": "{}"}
     parquet(
         path.with_suffix(".parquet"),
@@ -191,7 +180,7 @@ def test_img2dataset_shards_give_their_pictures_and_a_row_for_each_failure(folde
 
 def test_shards_directly_in_the_folder_are_train_and_validation_has_its_own(folder):
     for name in ("00000.tar", "validation/00000.tar", "val/00001.tar"):
-        tar(folder / name, {"000000000.jpg": b"z", "000000000.txt": b"a dog"})
+        write_tar(folder / name, {"000000000.jpg": b"z", "000000000.txt": b"a dog"})
     assert [(row.key, row.split) for row in rows(folder)] == [
         ("cc3m-train-00000-000000000", "train"),
         ("cc3m-validation-00001-000000000", "val"),
@@ -203,7 +192,7 @@ def test_shards_directly_in_the_folder_are_train_and_validation_has_its_own(fold
 
 
 def test_a_shard_without_stats_was_interrupted_is_read_and_noted(folder):
-    path = tar(folder / "train/00001.tar", {"000010000.jpg": b"z", "000010000.txt": b"a dog"})
+    path = write_tar(folder / "train/00001.tar", {"000010000.jpg": b"z", "000010000.txt": b"a dog"})
     path.with_suffix(".parquet").write_bytes(b"PAR1 half of it")
     (note,) = survey(folder).notes
     assert note == (
@@ -227,8 +216,8 @@ def test_published_tars_are_read_by_their_own_texts(folder):
         "000000004.jpg": b"four", "000000004.txt": b"\xff",
         "000000005.jpg": b"five", "000000005.json": b'{"caption": 5}',
     }  # fmt: skip
-    tar(folder / "cc3m-train-0007.tar", files)
-    tar(folder / "cc3m-validation-0007.tar", {"000000000.png": b"p", "000000000.txt": b"a"})
+    write_tar(folder / "cc3m-train-0007.tar", files)
+    write_tar(folder / "cc3m-validation-0007.tar", {"000000000.png": b"p", "000000000.txt": b"a"})
     found = survey(folder)
     assert (found.layout, found.notes) == ("tars", ())
     *train, val = found.rows()
@@ -249,7 +238,7 @@ def test_published_tars_are_read_by_their_own_texts(folder):
 
 
 def test_a_tar_that_is_cut_off_gives_its_whole_pairs_and_one_row_for_the_rest(folder):
-    path = tar(folder / "00000.tar", {"0.jpg": b"z", "0.txt": b"a dog", "1.jpg": b"y" * 600})
+    path = write_tar(folder / "00000.tar", {"0.jpg": b"z", "0.txt": b"a dog", "1.jpg": b"y" * 600})
     path.write_bytes(path.read_bytes()[:2600])
     whole, lost = rows(folder)
     assert (whole.target, whole.error) == ("a dog", None)
@@ -295,7 +284,7 @@ def test_the_authors_lists_name_no_picture_and_say_how_to_fetch_them(folder):
 def test_a_split_is_read_from_one_layout_and_the_others_are_noted(folder):
     (folder / "Train_GCC-training.tsv").write_text(f"a dog\t{URL}\n")
     (folder / "Validation_GCC-1.1.0-Validation.tsv").write_text(f"a cat\t{URL}\n")
-    tar(folder / "train/00000.tar", {"0.jpg": b"z", "0.txt": b"a dog"})
+    write_tar(folder / "train/00000.tar", {"0.jpg": b"z", "0.txt": b"a dog"})
     found = survey(folder)
     assert found.layout == "tars and authors' TSV"
     assert found.notes[0] == (

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pipelines.download import addresses, crawl
-from pipelines.download.addresses import Images, ListError
+from pipelines.download.addresses import AddressList, ListError
 from pipelines.download.crawl import Crawler, CrawlError
 from pipelines.download.web import Policy
 from shards import tar
@@ -37,8 +37,10 @@ def local(**changes: object) -> Policy:
     return Policy(**{**fields, "backoff": 0.0, **changes})  # type: ignore[arg-type]
 
 
-def run(rows: Path, to: Path, policy: Policy, images: Images | None = None) -> list[crawl.Counts]:
-    found = addresses.chunks(rows, to, images or Images(to=to.name), 0)
+def run(
+    rows: Path, to: Path, policy: Policy, images: AddressList | None = None
+) -> list[crawl.Counts]:
+    found = addresses.chunks(rows, to, images or AddressList(to=to.name), 0)
     with Crawler(policy, threads=4) as crawler:
         return [crawler.shard(chunk, lambda done: None) for chunk in found]
 
@@ -135,7 +137,7 @@ def test_parquet_lists_keep_their_columns_and_shards_go_on_across_row_groups(
     rows = tmp_path / "laion.parquet"
     pq.write_table(table, rows, row_group_size=3)
     keep = ("TEXT", "all_captions")
-    images = Images(to="train", address="URL", caption="top_caption", keep=keep)
+    images = AddressList(to="train", address="URL", caption="top_caption", keep=keep)
     to = tmp_path / "train"
     counts = run(rows, to, local(), images)
     assert [count.images for count in counts] == [4, 4, 2]
@@ -159,7 +161,7 @@ def test_a_tsv_is_cut_by_lines_wherever_their_bytes_lie(tmp_path, monkeypatch):
     monkeypatch.setattr(addresses, "ROWS", 2)
     rows = tmp_path / "a.tsv"
     rows.write_bytes("é\u2028 one\tu1\ntwo\tu2\r\n\xff\tu3".encode("latin-1", "replace"))
-    first, second = addresses.chunks(rows, tmp_path, Images(to="x"), 5)
+    first, second = addresses.chunks(rows, tmp_path, AddressList(to="x"), 5)
     assert (first.shard, first.count, second.shard, second.count) == (5, 2, 6, 1)
     assert [row["url"] for row in addresses.read(first)] == ["u1", "u2"]
     assert list(addresses.read(second)) == [{"url": "u3", "caption": "\ufffd"}]
@@ -191,7 +193,7 @@ def test_an_interrupted_shard_leaves_nothing(server, tmp_path):
         if done == 3:
             raise KeyboardInterrupt
 
-    (chunk,) = addresses.chunks(rows, to, Images(to="x"), 0)
+    (chunk,) = addresses.chunks(rows, to, AddressList(to="x"), 0)
     with Crawler(local(), threads=2) as crawler, pytest.raises(KeyboardInterrupt):
         crawler.shard(chunk, interrupt)
     assert list(to.iterdir()) == []
@@ -223,22 +225,25 @@ def test_private_addresses_are_never_asked(server, tmp_path):
 
 def test_of_one_host_only_a_few_images_are_asked_for_at_a_time(server, tmp_path):
     lock, now, most = threading.Lock(), [0], [0]
-    send, third = file(picture(9)), threading.Event()
+    send, second, third = file(picture(9)), threading.Event(), threading.Event()
 
     def counted(handler) -> None:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
+            if now[0] == 2:
+                second.set()
             if now[0] == 3:
                 third.set()
-        third.wait(0.2)  # for a third one, which must not come
+        second.wait(10)
+        third.wait(0.2)  # it must not come
         with lock:
             now[0] -= 1
         send(handler)
 
     rows = tmp_path / "a.tsv"
     rows.write_text(f"a\t{server.serve('/a.jpg', counted)}\n" * 4)
-    (chunk,) = addresses.chunks(rows, tmp_path / "train", Images(to="x"), 0)
+    (chunk,) = addresses.chunks(rows, tmp_path / "train", AddressList(to="x"), 0)
     with Crawler(local(), threads=8, per_host=2) as crawler:
         assert crawler.shard(chunk, lambda done: None).images == 4
     assert most == [2]

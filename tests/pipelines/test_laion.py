@@ -1,8 +1,6 @@
 """LAION-COCO: captions as threads, what is unsafe or not there, and what an empty folder says."""
 
-import io
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from manifests.place import url_group
 from pipelines.corpora import CorpusError, EmptyCorpusError, Folders, Survey, laion
 from pipelines.locators import Images
 from pipelines.table import Row
+from tests.pipelines.containers import write_tar
 
 URL = "http://example.org/0.jpg"
 
@@ -34,12 +33,7 @@ def rows(folder: Path) -> list[Row]:
 
 
 def shard(path: Path, files: dict[str, bytes], *said: dict[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, content in files.items():
-            header = tarfile.TarInfo(name)
-            header.size = len(content)
-            archive.addfile(header, io.BytesIO(content))
+    write_tar(path, files)
     if said:
         pq.write_table(pa.Table.from_pylist(list(said)), path.with_suffix(".parquet"))
         path.with_name(f"{path.stem}_stats.json").write_text(f'{{"successes": {len(files)}}}')

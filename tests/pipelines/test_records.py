@@ -1,8 +1,6 @@
 """Records out of each format, and what becomes of those that are none."""
 
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +9,7 @@ import pytest
 
 from pipelines.corpora import CorpusError
 from pipelines.layouts.records import Picture, Record, find, records
+from tests.pipelines.containers import write_tar
 
 
 def read(path: Path, content: str | bytes = b"", image: str | None = None) -> list[Record]:
@@ -104,11 +103,7 @@ def test_rows_give_the_place_of_their_picture_instead_of_its_bytes(tmp_path, suf
 
 
 def test_a_tar_s_records_are_its_json_and_text(tmp_path):
-    with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        for name, content in (("0.jpg", b"z"), ("0.json", b'{"a": 1}'), ("0.txt", b"t")):
-            header = tarfile.TarInfo(name)
-            header.size = len(content)
-            tar.addfile(header, io.BytesIO(content))
+    write_tar(tmp_path / "a.tar", {"0.jpg": b"z", "0.json": b'{"a": 1}', "0.txt": b"t"})
     picture = Picture("range:a.tar@512+1", None)
     assert read(tmp_path / "a.tar") == good(
         {"a": 1, "caption": "t", "__key__": "0", "image": picture}

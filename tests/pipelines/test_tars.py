@@ -9,15 +9,7 @@ import pytest
 
 from pipelines.corpora import CorpusError
 from pipelines.layouts.tars import Member, Tar
-
-
-def write(path: Path, files: dict[str, bytes], **options) -> Path:
-    with tarfile.open(path, "w", **options) as tar:
-        for name, content in files.items():
-            header = tarfile.TarInfo(name)
-            header.size = len(content)
-            tar.addfile(header, io.BytesIO(content))
-    return path
+from tests.pipelines.containers import write_tar
 
 
 def members(path: Path) -> list[Member]:
@@ -32,7 +24,7 @@ def samples(path: Path) -> list[tuple]:
 
 @pytest.fixture
 def pair(tmp_path) -> Path:
-    return write(tmp_path / "a.tar", {"0.jpg": b"j" * 600, "0.txt": b"two words"})
+    return write_tar(tmp_path / "a.tar", {"0.jpg": b"j" * 600, "0.txt": b"two words"})
 
 
 def test_a_member_is_its_name_and_where_its_content_lies(pair):
@@ -45,7 +37,7 @@ def test_a_member_is_its_name_and_where_its_content_lies(pair):
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_long_names_are_read_in_every_form(tmp_path, form):
     name = f"{'d' * 90}/{'n' * 90}.jpg"
-    path = write(tmp_path / "a.tar", {name: b"abc", "b.jpg": b"defg"}, format=form)
+    path = write_tar(tmp_path / "a.tar", {name: b"abc", "b.jpg": b"defg"}, format=form)
     found = members(path)
     assert [(member.name, member.size, member.fault) for member in found] == [
         (name, 3, None),
@@ -125,7 +117,7 @@ def test_a_tar_that_is_cut_off_gives_what_is_whole_and_then_says_so(pair, nbytes
 
 
 def test_a_long_name_whose_file_is_cut_off_is_no_proper_end(tmp_path):
-    path = write(tmp_path / "a.tar", {"n" * 200: b"abc"}, format=tarfile.GNU_FORMAT)
+    path = write_tar(tmp_path / "a.tar", {"n" * 200: b"abc"}, format=tarfile.GNU_FORMAT)
     os.truncate(path, 1024)
     (found,) = members(path)
     assert found.fault and found.fault.startswith("container is cut off: a.tar: it stops at byte")
@@ -189,7 +181,7 @@ def test_a_file_that_is_no_plain_tar_is_refused_with_the_mend(tmp_path, start, m
 
 def test_samples_are_runs_of_one_key_up_to_the_first_dot(tmp_path):
     names = ["a/img.v2.JPG", "a/img.txt", "b/img.jpg", "README", "._c.jpg", "c.jpg", "c.seg.png"]
-    path = write(tmp_path / "a.tar", dict.fromkeys(names, b"x"))
+    path = write_tar(tmp_path / "a.tar", dict.fromkeys(names, b"x"))
     assert samples(path) == [
         ("a/img", ["v2.jpg", "txt"], None),
         ("b/img", ["jpg"], None),

@@ -21,7 +21,7 @@ def server() -> Iterator[Server]:
 
 
 def read(url: str, policy: Policy = LOCAL) -> bytes:
-    with web.client(policy) as session, web.get(session, url, policy) as response:
+    with web.client(policy) as client, web.get(client, url, policy) as response:
         return response.read()
 
 
@@ -47,9 +47,9 @@ def test_a_redirect_from_https_to_http_is_refused():
     }
     transport = httpx.MockTransport(lambda request: answers[str(request.url)])
     with (
-        httpx.Client(transport=transport) as session,
+        httpx.Client(transport=transport) as client,
         pytest.raises(WebError, match="http://example.org/b is not asked: only https is"),
-        web.get(session, "https://example.org/a", policy),
+        web.get(client, "https://example.org/a", policy),
     ):
         pass
 
