@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -20,28 +21,32 @@ from pipelines.fingerprint import Each, fingerprints, near, near_each_other, unk
 FOLDER = "fingerprints"  # in the data set's: a cache, so that an image is decoded for this once
 
 
-def look_alikes(
-    config: BuildConfig,
-    placed: Sequence[Placed],
-    groups: Path,
-    cache: Path,
-    each: Each,
-    out: Path,
-) -> None:
-    """Write the groups of train that look like another, and which (fingerprint.NEAR), to `out`.
+class Compared(NamedTuple):
+    """(group, locator) of the protected images, and of those that are compared with them."""
 
-    `groups` is the Parquet file of protected images.
-    """
-    protected, others = _images(config, placed, groups)
+    protected: pa.Table
+    others: pa.Table
+
+    @property
+    def all(self) -> pa.Table:
+        return pa.concat_tables([self.protected, self.others])
+
+
+def look_alikes(config: BuildConfig, images: Compared, cache: Path, each: Each, out: Path) -> None:
+    """Write the groups of train that look like another, and which (fingerprint.NEAR), to `out`."""
     root = Path(config.root).resolve()
-    images = pa.concat_tables([protected, others])
-    prints = fingerprints(images, cache, root, config.workers, each)
-    guarded, rest = prints.slice(0, len(protected)), prints.slice(len(protected))
+    prints = fingerprints(images.all, cache, root, config.workers, each)
+    guarded, rest = prints.slice(0, len(images.protected)), prints.slice(len(images.protected))
     found = near(guarded, rest)
     if config.protect.near_duplicates == "all":
         kept = pl.DataFrame(rest).join(pl.DataFrame(found), on="group", how="anti").to_arrow()
         found = pa.concat_tables([found, near_each_other(kept.cast(rest.schema))])
     pq.write_table(found, out)
+
+
+def unhashed(config: BuildConfig, images: Compared, cache: Path) -> list[str]:
+    """The locators of images that `look_alikes` would have to read."""
+    return unknown(images.all, cache, Path(config.root).resolve())
 
 
 def codecs(config: BuildConfig) -> dict[str, str]:
@@ -50,18 +55,8 @@ def codecs(config: BuildConfig) -> dict[str, str]:
     return {} if off else {"imagehash": version("imagehash")}
 
 
-def to_be_hashed(
-    config: BuildConfig, placed: Sequence[Placed], groups: Path, cache: Path
-) -> tuple[int, list[str]]:
-    """How many images are compared by their pixels, and which of them are still to be hashed."""
-    images = pa.concat_tables(_images(config, placed, groups))
-    return len(images), unknown(images, cache, Path(config.root).resolve())
-
-
-def _images(
-    config: BuildConfig, placed: Sequence[Placed], groups: Path
-) -> tuple[pa.Table, pa.Table]:
-    """(group, locator) of the protected images, and of those that are compared with them."""
+def compared(config: BuildConfig, placed: Sequence[Placed], groups: Path) -> Compared:
+    """What is compared by its pixels; `groups` is the Parquet file of protected images."""
     guarded = pl.read_parquet(groups, columns=["group"], glob=False)
     there = pl.col("status").is_null() | (pl.col("status") == "unannotated")
     drawn = pl.col("locator").str.starts_with("scene:") | (pl.col("locator") == "")
@@ -74,7 +69,7 @@ def _images(
         rows = pl.read_parquet(bucket, columns=columns, glob=False).filter(there & ~drawn)
         protected.append(_distinct(rows.join(guarded, on="group", how="semi")))
         others.append(_distinct(rows.filter(train).join(guarded, on="group", how="anti")))
-    return _table(protected), _table(others)
+    return Compared(_table(protected), _table(others))
 
 
 def _distinct(rows: pl.DataFrame) -> pl.DataFrame:

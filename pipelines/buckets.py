@@ -33,7 +33,6 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     groups: str
     texts: str
     disputed: str
-    annotations: int
 
 
 def place(table: Path, corpus: str, bits: Mapping[str, int], protect: Protect, out: Path) -> Placed:
@@ -45,44 +44,60 @@ def place(table: Path, corpus: str, bits: Mapping[str, int], protect: Protect, o
     groups: list[pl.DataFrame] = []
     texts: list[pl.DataFrame] = []
     keys: list[pl.DataFrame] = []
-    read = annotations = 0
+    read = 0
     with pq.ParquetFile(table) as file, ExitStack() as stack:
         count = max(1, -(-file.metadata.num_rows // _BUCKET))
-        writers: dict[int, tuple[Path, pq.ParquetWriter]] = {}
+        buckets = _Buckets(out, corpus, count, stack)
         for batch in file.iter_batches(_BATCH):
             frame = pl.DataFrame(batch)
             rows = _place(frame.with_row_index("row", offset=read), bits)
             read += rows.height
-            annotations += rows.filter(COUNTED).height
             guarded = _guards(rows, corpus, protect)
             groups.append(guarded[0])
             texts.append(guarded[1])
             keys.append(_keys(rows))
-            shards = rows.select("split", "shard").unique()
-            numbers = [int(sha256("/".join(s).encode()).hexdigest()[:8], 16) % count
-                       for s in shards.iter_rows()]  # fmt: skip
-            shards = shards.with_columns(bucket=pl.Series(numbers, dtype=pl.Int64))
-            rows = rows.join(shards, on=["split", "shard"], how="left", maintain_order="left")
-            for (number,), part in rows.partition_by("bucket", as_dict=True).items():
-                arrow = part.drop("bucket").to_arrow()
-                if number not in writers:
-                    path = out / f"{corpus}-{number}.bucket"
-                    writer = pq.ParquetWriter(path, arrow.schema, compression="zstd")
-                    writers[number] = (path, stack.enter_context(writer))
-                writers[number][1].write_table(arrow)
-    buckets = [str(writers[number][0]) for number in sorted(writers)]
+            buckets.add(rows)
+    paths = buckets.paths
     files = {name: out / f"{corpus}.{name}" for name in ("groups", "texts", "disputed")}
     _union(groups, {"group": pl.String, "by": pl.String}).write_parquet(files["groups"])
     _union(texts, {"group": pl.String, "text": pl.String, "by": pl.String}).write_parquet(
         files["texts"]
     )
-    _disputed(buckets, keys).write_parquet(files["disputed"])
+    _disputed(paths, keys).write_parquet(files["disputed"])
     return Placed(
         corpus=corpus,
-        buckets=tuple(buckets),
-        annotations=annotations,
+        buckets=tuple(paths),
         **{name: str(path) for name, path in files.items()},
     )
+
+
+class _Buckets:
+    """Files of placed rows, each of whole shards."""
+
+    def __init__(self, out: Path, corpus: str, count: int, stack: ExitStack) -> None:
+        self._out, self._corpus, self._count, self._stack = out, corpus, count, stack
+        self._writers: dict[int, tuple[str, pq.ParquetWriter]] = {}
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Append rows, each to the bucket of its shard."""
+        shards = rows.select("split", "shard").unique()
+        numbers = [self._number(*place) for place in shards.iter_rows()]
+        shards = shards.with_columns(bucket=pl.Series(numbers, dtype=pl.Int64))
+        rows = rows.join(shards, on=["split", "shard"], how="left", maintain_order="left")
+        for (number,), part in rows.partition_by("bucket", as_dict=True).items():
+            arrow = part.drop("bucket").to_arrow()
+            if number not in self._writers:
+                path = str(self._out / f"{self._corpus}-{number}.bucket")
+                writer = pq.ParquetWriter(path, arrow.schema, compression="zstd")
+                self._writers[number] = (path, self._stack.enter_context(writer))
+            self._writers[number][1].write_table(arrow)
+
+    @property
+    def paths(self) -> list[str]:
+        return [self._writers[number][0] for number in sorted(self._writers)]
+
+    def _number(self, split: str, shard: str) -> int:
+        return int(sha256(f"{split}/{shard}".encode()).hexdigest()[:8], 16) % self._count
 
 
 def guard(placed: Sequence[Placed], protect: Protect, out: Path) -> tuple[Path, Path]:

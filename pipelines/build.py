@@ -7,13 +7,12 @@ process's threads, or as Prefect tasks (`flows.py`). One build at a time writes 
 import platform
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from rich.console import Console
@@ -31,8 +30,6 @@ from pipelines.prepare import Prepared, prepare
 from pipelines.scenes import draw_scenes
 from shards.images import codecs
 
-S = TypeVar("S")
-R = TypeVar("R")
 _FEW = 1000  # records that are packed before helper processes would have started
 _OURS = re.compile(r"(?P<corpus>.+)-(train|val|test)-.+-[0-9a-f]{8}\.(tar|parquet)")
 
@@ -54,34 +51,28 @@ def build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> S
 
 
 def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> Seal:
-    started, walk = datetime.now(UTC), Walk(console)
+    started, walk = datetime.now(UTC), Walk(console, engine)
     work = out / f"{store.TEMPORARY}build"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
 
-    def each(
-        node: str, function: Callable[[S], R], specs: Sequence[S], labels: Sequence[str]
-    ) -> list[R]:
-        with walk.node(node, len(specs)) as advance:
-            return engine.each(node, function, specs, labels, advance)
-
     try:
-        prepared = prepare(config, work, each, cache=out / alike.FOLDER)
+        prepared = prepare(config, work, walk.each, cache=out / alike.FOLDER)
         if prepared.errors:
             raise BuildError("\n".join(prepared.errors))
         plans = prepared.plans
         shards = [plan.name for plan in plans]
         with helpers(config.workers) as pool:
             drawn = partial(draw_scenes, folder=work, pool=pool)
-            plans = each("scenes", drawn, plans, shards)
+            plans = walk.each("scenes", drawn, plans, shards)
             few = sum(plan.records for plan in plans) <= _FEW
             step = partial(pack_one, config=config, out=out, pool=None if few else pool)
-            packed = each("pack", step, plans, shards)
+            packed = walk.each("pack", step, plans, shards)
         lines = ledger.merged([*prepared.lines, *(ln for one in packed for ln in one.lines)])
         if errors := list(ledger.errors(lines, config)):
             raise BuildError("\n".join(errors))
         finished = [(lines, plans, packed)]
-        (sealed,) = each("seal", partial(seal, config=config, out=out), finished, ["all"])
+        (sealed,) = walk.each("seal", partial(seal, config=config, out=out), finished, ["all"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
         with suppress(SealError):  # a build that failed: back to what is sealed, if anything is

@@ -29,7 +29,7 @@ class CorpusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `bits`: a split has 2**bits shards; with one bit more, each splits into two. One number for all
     splits, or one by split (those not named have 1 shard). `splits` changes what official splits
     become, `{val: train}`, or leaves one out, `{val: null}`. `on_empty: report` turns a corpus that
-    gives no sample into a warning. `max_quarantined` replaces the build's. `fields` says what the
+    gives no record into a warning. `max_quarantined` replaces the build's. `fields` says what the
     fields of a generic corpus mean.
     """
 

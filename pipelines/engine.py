@@ -81,14 +81,21 @@ def helpers(count: int) -> Iterator[Executor]:
 
 
 class Walk:
-    """Shows the nodes of a build as they are walked, and remembers how long each took."""
+    """Walks the nodes of a build: shows each as it is run, and remembers how long it took."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, engine: Engine) -> None:
+        self._console, self._engine = console, engine
         self.nodes: list[dict[str, str | int | float]] = []
 
+    def each(
+        self, node: str, function: Callable[[S], R], specs: Sequence[S], labels: Sequence[str]
+    ) -> list[R]:
+        """Run a node: `function` on each of `specs`, named by `labels`."""
+        with self._node(node, len(specs)) as advance:
+            return self._engine.each(node, function, specs, labels, advance)
+
     @contextmanager
-    def node(self, name: str, specs: int) -> Iterator[Advance]:
+    def _node(self, name: str, specs: int) -> Iterator[Advance]:
         """A bar for one node; yields what is to be called once a spec is done."""
         begun = time.monotonic()
         columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn())

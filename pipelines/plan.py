@@ -8,13 +8,12 @@ probe: a few dozen records of each corpus, packed as they would be on this machi
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from math import ceil, log2
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
 
 import msgspec
 import polars as pl
@@ -31,8 +30,6 @@ from pipelines.prepare import Found, Prepared, prepare
 from pipelines.scenes import draw_scenes
 from shards.images import ImageError
 
-S = TypeVar("S")
-R = TypeVar("R")
 _PROBE = 48  # records of a corpus that are packed to see what packing costs
 _SHARD = 256_000_000  # bytes that a shard should not be over
 
@@ -108,21 +105,15 @@ def plan(config: BuildConfig, out: Path, engine: Engine, console: Console) -> Pl
 
     Raises CorpusError for a file that cannot be read, SettingsError, OSError.
     """
-    walk, begun = Walk(console), time.monotonic()
-
-    def each(
-        node: str, function: Callable[[S], R], specs: Sequence[S], labels: Sequence[str]
-    ) -> list[R]:
-        with walk.node(node, len(specs)) as advance:
-            return engine.each(node, function, specs, labels, advance)
+    walk, begun = Walk(console, engine), time.monotonic()
 
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         work = Path(folder)
-        prepared = prepare(config, work, each, out / alike.FOLDER, look=False)
+        prepared = prepare(config, work, walk.each, out / alike.FOLDER, look=False)
         prepared_in = time.monotonic() - begun
         step = partial(_corpus, prepared=prepared, config=config, work=work)
         names = [found.corpus for found in prepared.found]
-        corpora = each("probe", step, prepared.found, names)
+        corpora = walk.each("probe", step, prepared.found, names)
         looking = _looking(prepared.unhashed, Path(config.root).resolve())
         exposures = tuple(_exposures(prepared, config)) if prepared.plans else ()
     return Plan(

@@ -95,10 +95,11 @@ def prepare(
     guards = guard(placed, config.protect, work)
     twins, images, unhashed = None, 0, []
     if config.protect.near_duplicates != "off":
-        images, unhashed = alike.to_be_hashed(config, placed, guards[0], cache)
+        compared = alike.compared(config, placed, guards[0])
+        images, unhashed = len(compared.all), alike.unhashed(config, compared, cache)
         looking = partial(each, "fingerprint") if look else _nothing_read
         twins = work / "near.parquet"
-        alike.look_alikes(config, placed, guards[0], cache, looking, twins)
+        alike.look_alikes(config, compared, cache, looking, twins)
     buckets = [(bucket, one.disputed) for one in placed for bucket in one.buckets]
     labels = [Path(bucket).stem for bucket, _ in buckets]
     gated = each("gate", partial(gated_in, guards=guards, near=twins, work=work), buckets, labels)

@@ -84,6 +84,9 @@ SCHEMA = pa.schema(
 )
 
 
+_values = msgspec.structs.astuple  # in the order of SCHEMA, which ends with the corpus
+
+
 def write_rows(path: Path, corpus: str, rows: Iterable[Row]) -> int:
     """Stream `rows` into one Parquet file, a few thousand in memory at a time; returns how many.
 
@@ -102,9 +105,6 @@ def write_rows(path: Path, corpus: str, rows: Iterable[Row]) -> int:
             columns["corpus"] = [corpus] * len(batch)
             writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
     return read
-
-
-_values = msgspec.structs.astuple  # in the order of SCHEMA, which ends with the corpus
 
 
 def read_rows(path: Path) -> Iterator[Row]:

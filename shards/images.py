@@ -97,7 +97,7 @@ def codecs() -> dict[str, str]:
 def store_image(data: bytes, policy: ImagePolicy) -> Stored:
     """Store the image in a file's bytes by `policy`. Raises ImageError with a reason to file."""
     if not data:
-        raise ImageError("0 bytes")
+        raise ImageError("empty file")
     if len(data) > MAX_BYTES:
         raise ImageError(f"too many bytes: {len(data):,}, over {MAX_BYTES:,}")
     if not data.startswith(jpeg.START):

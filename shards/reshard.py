@@ -31,15 +31,6 @@ class ReshardError(ValueError):
     """A place that cannot be divided as asked."""
 
 
-class _Copier(ShardWriter):
-    """Takes records as they lie in another shard."""
-
-    def copy(self, row: dict[str, Any], data: bytes) -> None:
-        """Append a record's extent; of its manifest row, the offset is made anew."""
-        self._rows[row["key"]] = row | {"offset": self._offset}
-        self._write(data)
-
-
 def reshard(
     folder: Path, place: str, bits: int, progress: Callable[[Shard], None] = lambda shard: None
 ) -> Seal:
@@ -116,7 +107,7 @@ def _divide_shard(folder: Path, shard: Shard, now: int, bits: int) -> Iterator[S
         parts[shard_of(row["group"], bits)].append(row)
     with (folder / shard.tar).open("rb") as file:
         for part, rows in sorted(parts.items()):
-            with (copier := _Copier(folder, shard.corpus, shard.split, part)):
+            with (copier := ShardWriter(folder, shard.corpus, shard.split, part)):
                 for row in rows:
                     if row["status"] == "written":
                         copier.copy(row, _extent(file.fileno(), folder, shard, row))

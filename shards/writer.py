@@ -107,6 +107,11 @@ class ShardWriter:
         )
         self._write(data)
 
+    def copy(self, row: dict[str, Any], data: bytes) -> None:
+        """Append a record as it lies in another shard: its manifest row and its extent."""
+        self._rows[row["key"]] = row | {"offset": self._offset}
+        self._write(data)
+
     def _write(self, data: bytes) -> None:
         self._sha256.update(data)
         self._file.write(data)

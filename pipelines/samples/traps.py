@@ -76,7 +76,7 @@ FILES = (
           _P.broken_xmp),
     _file("html-called-jpg", "a web server's error page", _NO_IMAGE, _P.html),
     _file("lfs-pointer", "a git-LFS pointer in place of the file", _NO_IMAGE, _P.lfs_pointer),
-    _file("empty-file", "a file of no bytes", "0 bytes", _P.empty),
+    _file("empty-file", "a file of no bytes", "empty file", _P.empty),
     _file("placeholder-gif", "the 43-byte GIF of one pixel", _SMALL, _P.placeholder),
     _file("one-pixel-wide", "a JPEG of one column", _SMALL, _P.thin),
     _file("hundred-times-wide", "a JPEG a hundred times as wide as high", "too long", _P.long),

@@ -83,7 +83,7 @@ REFUSED = {
         ["robots: 0 annotations read", "its files hold no annotation", "say robots: {on_empty"]),
     "every picture broken": (
         lambda shop: [p.write_bytes(b"") for p in (shop.raw / "gqa/images").iterdir()],
-        ["gqa: 6 annotations read, none can be written", "3  train quarantined: 0 bytes (",
+        ["gqa: 6 annotations read, none can be written", "3  train quarantined: empty file (",
          "1  train quarantined: image is missing: gqa/images/", "Mend the files, or say gqa: "]),
     "every picture missing": (
         lambda shop: [p.unlink() for p in (shop.raw / "gqa/images").iterdir()],
@@ -137,7 +137,7 @@ def recaptioned(place, **change):
 
 COCO, VQA_KEY = "coco-000000391895", "vqav2-000000391895"
 ROWS = {
-    "0-byte JPEG": (replaced(PICTURE, b""), {COCO: "0 bytes", VQA_KEY: "0 bytes"}),
+    "0-byte JPEG": (replaced(PICTURE, b""), {COCO: "empty file", VQA_KEY: "empty file"}),
     "truncated JPEG": (
         lambda shop: cut(shop.raw / PICTURE),
         {COCO: "truncated or damaged: ", VQA_KEY: "truncated"}),

@@ -53,7 +53,6 @@ def test_a_shard_is_whole_in_one_bucket_however_many_there_are(placed, monkeypat
     assert rows["id"].to_list() == [str(n) for n in range(300)], "no row is lost or moved"
     assert rows["row"].to_list() == list(range(300))
     assert rows["shard"].to_list() == [shard_of(f"coco:{n // 3}", 5) for n in range(300)]
-    assert one.annotations == 300
 
 
 def test_a_corpus_without_official_splits_goes_by_md5_of_the_group(placed):

@@ -47,13 +47,15 @@ def test_the_first_error_ends_it_and_what_is_queued_is_not_begun():
 
 def test_a_walk_remembers_its_nodes_and_prints_a_line_for_each():
     said = io.StringIO()
-    walk = Walk(Console(file=said, force_terminal=False))
-    for name, specs in (("survey", 2), ("pack", 9)):
-        with walk.node(name, specs) as advance:
-            for _ in range(specs):
-                advance()
-    with pytest.raises(OSError, match="full"), walk.node("seal", 1):
+    walk = Walk(Console(file=said, force_terminal=False), Threads(2))
+
+    def full(spec: str) -> None:
         raise OSError("full")
+
+    assert walk.each("survey", str.upper, ["a", "b"], ["a", "b"]) == ["A", "B"]
+    walk.each("pack", str.upper, list("abcdefghi"), list("abcdefghi"))
+    with pytest.raises(OSError, match="full"):
+        walk.each("seal", full, ["a"], ["a"])
     assert [(node["node"], node["specs"]) for node in walk.nodes] == [("survey", 2), ("pack", 9)]
     assert all(0 <= float(node["seconds"]) < 5 for node in walk.nodes)
     lines = [re.sub(r"\d\.\d s$", "T s", line) for line in said.getvalue().splitlines()]
@@ -62,7 +64,7 @@ def test_a_walk_remembers_its_nodes_and_prints_a_line_for_each():
 
 def test_on_a_terminal_there_is_a_bar_too():
     said = io.StringIO()
-    with Walk(Console(file=said, force_terminal=True, width=80)).node("pack", 3) as advance:
-        advance()
-    assert "0/3" in said.getvalue() or "1/3" in said.getvalue()
+    walk = Walk(Console(file=said, force_terminal=True, width=80), Threads(1))
+    walk.each("pack", str.upper, ["a", "b", "c"], ["a", "b", "c"])
+    assert any(f"{done}/3" in said.getvalue() for done in range(4))
     assert "pack  3 done in " in said.getvalue()

@@ -116,7 +116,7 @@ def test_a_picture_with_little_in_it_has_no_fingerprint(image):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "0 bytes"),
+        (b"", "empty file"),
         (b"<!DOCTYPE html>", "not an image"),
         (encoded(photo(1))[:-900], "truncated"),
     ],

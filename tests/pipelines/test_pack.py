@@ -137,7 +137,7 @@ def test_a_scenario_is_packed_with_its_scene_its_set_and_its_plan(packed):
 @pytest.mark.parametrize(
     ("spoil", "error"),
     [
-        (lambda path: path.write_bytes(b""), "0 bytes"),
+        (lambda path: path.write_bytes(b""), "empty file"),
         (lambda path: path.write_bytes(b"<!DOCTYPE html><html>"),
          "not an image: a page of text"),
         (lambda path: path.write_bytes(path.read_bytes()[:700]), "truncated or damaged: "),

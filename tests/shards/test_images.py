@@ -87,7 +87,7 @@ def test_what_is_stored_has_no_metadata():
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "0 bytes"),
+        (b"", "empty file"),
         (b"<html><body>404 Not Found</body>", "not an image: a page of text.*<html><body>404"),
         (b"\0" * 100, "not an image"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "not an image: .*git lfs pull"),
