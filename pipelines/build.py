@@ -46,8 +46,22 @@ def build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> S
     out = out.resolve()
     if out.exists() and not out.is_dir():
         raise BuildError(f"--out {out} is a file; expected a folder, or a name for a new one")
+    _check_apart(config, out)
     with store.sole_writer(out):
         return _build(config, out, engine, console)
+
+
+def _check_apart(config: BuildConfig, out: Path) -> None:
+    """Refuse to write where something is read from: shards of a build would be the next one's
+    sources, and a user's file that is called like an old shard would be removed."""
+    for name in config.corpora:
+        source = config.folders(name).path
+        for written in (out / other for other in (*config.corpora, "manifests")):
+            if written.is_relative_to(source) or source.is_relative_to(written):
+                raise BuildError(
+                    f"--out {out} would write to {written}, but {name} is read from {source}; name "
+                    f"a folder apart from the sources"
+                )
 
 
 def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> Seal:

@@ -102,7 +102,7 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def _path(self, name: str) -> Path:
         said = self.corpora.get(name) or CorpusConfig()
-        path = said.path or corpora.load(said.reader or name).PATH
+        path = said.path or (name if said.reader else corpora.load(name).PATH)
         here = path.startswith(("./", "../", "/"))
         return Path(path).resolve() if here else Path(self.root).resolve() / path
 
@@ -143,11 +143,17 @@ def _check(config: BuildConfig) -> None:
                     f"{error}; or say what it is like, {name}: {{reader: generic}}"
                 ) from None
             raise
-        for split in config.corpus(name).splits.keys() - official.keys() if official else ():
+        invented = config.corpus(name).splits.keys() - official.keys()
+        generic = (config.corpus(name).reader or name) == "generic"  # its records name any
+        for split in sorted(invented) if official and not generic else ():
             known = ", ".join(official)
             raise SettingsError(f"{name} has no official split {split!r}; it has {known}")
         if official and not any(config.folders(name).splits.values()):
             raise SettingsError(f"{name}: splits leaves none to read; remove {name} instead")
+        if config.corpus(name).fields and not generic:
+            raise SettingsError(
+                f"{name}: fields are for reader: generic; what {name}'s mean is known. Remove them"
+            )
         if config.by_container(name) and config.corpus(name).bits:
             raise SettingsError(f"{name} has a shard for each of its containers; remove its bits")
     config.protect.check([*config.corpora, *corpora.names()])

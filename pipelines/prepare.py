@@ -85,6 +85,8 @@ def prepare(
     names = list(config.corpora)
     _check_root(config)
     found = each("survey", partial(survey, config=config), names, names)
+    if look and (absent := list(_absent(found))):  # before hours of reading the rest
+        raise CorpusError("\n".join(absent))
     tables = each("tabulate", partial(tabulate, config=config, work=work), found, names)
     if augment.CORPUS in names:
         at = names.index(augment.CORPUS)

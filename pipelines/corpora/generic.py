@@ -47,6 +47,7 @@ _IS_SPLIT = re.compile(r"(?:^|[/_.-])(train|training|val|valid|validation|dev|te
 def survey(folders: Folders) -> Survey:
     files = _files(folders)
     sampled, notes = _sampled(folders, files)
+    unread = list(notes)
     find, parents = _Pictures(folders).find, {path.parent for path in files}
     found = guess(sampled, lambda name: any(not find(parent, name)[1] for parent in parents))
     notes += [f"record {n}: {shortened(fields)}" for n, fields in enumerate(sampled[:2], 1)]
@@ -63,7 +64,7 @@ def survey(folders: Folders) -> Survey:
         layout=f"records in {', '.join(kinds)}",
         files=tuple(files),
         images=_count(folders, files),
-        rows=partial(_rows, folders, files, found, sampled),
+        rows=partial(_rows, folders, files, found, sampled, unread),
         notes=tuple(notes),
     )
 
@@ -138,8 +139,14 @@ def _count(folders: Folders, files: list[Path]) -> int:
 
 
 def _rows(
-    folders: Folders, files: list[Path], found: dict[str, str], sampled: list[dict[str, Any]]
+    folders: Folders,
+    files: list[Path],
+    found: dict[str, str],
+    sampled: list[dict[str, Any]],
+    notes: list[str],
 ) -> Iterator[Row]:
+    if not sampled:
+        raise CorpusError(f"{folders.corpus} has no record to read: {'; '.join(notes)}")
     if not {"image", "target"} <= set(folders.fields):
         raise CorpusError(f"{folders.corpus}: {_advice(folders, found, sampled)}")
     for meaning, name in folders.fields.items():
