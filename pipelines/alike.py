@@ -61,14 +61,13 @@ def compared(config: BuildConfig, placed: Sequence[Placed], groups: Path) -> Com
     there = pl.col("status").is_null() | (pl.col("status") == "unannotated")
     drawn = pl.col("locator").str.starts_with("scene:") | (pl.col("locator") == "")
     train = pl.col("split") == "train"
-    if config.protect.near_duplicates == "protected":
-        train &= ~pl.col("group").str.starts_with("coco:")
     protected, others = [], []
     columns = ["group", "locator", "split", "status"]
     for bucket in chain.from_iterable(one.buckets for one in placed):
-        rows = pl.read_parquet(bucket, columns=columns, glob=False).filter(there & ~drawn)
+        rows = pl.read_parquet(bucket, columns=columns, glob=False).filter(~drawn)
         protected.append(_distinct(rows.join(guarded, on="group", how="semi")))
-        others.append(_distinct(rows.filter(train).join(guarded, on="group", how="anti")))
+        rows = rows.filter(train & there)
+        others.append(_distinct(rows.join(guarded, on="group", how="anti")))
     return Compared(_table(protected), _table(others))
 
 

@@ -30,6 +30,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
 
     corpus: str
     buckets: tuple[str, ...]
+    places: tuple[str, ...]  # corpus/split of which something was read
     groups: str
     texts: str
     disputed: str
@@ -44,6 +45,7 @@ def place(table: Path, corpus: str, bits: Mapping[str, int], protect: Protect, o
     groups: list[pl.DataFrame] = []
     texts: list[pl.DataFrame] = []
     keys: list[pl.DataFrame] = []
+    places: set[str] = set()
     read = 0
     with pq.ParquetFile(table) as file, ExitStack() as stack:
         count = max(1, -(-file.metadata.num_rows // _BUCKET))
@@ -57,6 +59,7 @@ def place(table: Path, corpus: str, bits: Mapping[str, int], protect: Protect, o
             texts.append(guarded[1])
             keys.append(_keys(rows))
             buckets.add(rows)
+            places.update(f"{corpus}/{split}" for split in rows["split"].unique())
     paths = buckets.paths
     files = {name: out / f"{corpus}.{name}" for name in ("groups", "texts", "disputed")}
     _union(groups, {"group": pl.String, "by": pl.String}).write_parquet(files["groups"])
@@ -67,6 +70,7 @@ def place(table: Path, corpus: str, bits: Mapping[str, int], protect: Protect, o
     return Placed(
         corpus=corpus,
         buckets=tuple(paths),
+        places=tuple(sorted(places)),
         **{name: str(path) for name, path in files.items()},
     )
 
@@ -107,7 +111,7 @@ def guard(placed: Sequence[Placed], protect: Protect, out: Path) -> tuple[Path, 
     listed = [(entry, name) for entry, name in protect.listed()]
     groups.append(_frame(["group", "by"], [(e.group, by) for e, by in listed if not e.text]))
     said = _frame(["group", "text", "by"], [(*e, by) for e, by in listed if e.text])
-    texts.append(said.with_columns(text=normal("text")))
+    texts.append(said.with_columns(text=normal("text")).filter(pl.col("text") != ""))
     paths = out / "all.groups", out / "all.texts"
     _by(groups, "group").write_parquet(paths[0])
     _by(texts, "group", "text").write_parquet(paths[1])
@@ -148,7 +152,7 @@ def _guards(rows: pl.DataFrame, corpus: str, protect: Protect) -> tuple[pl.DataF
     groups = rows.filter(pl.col("split").is_in(splits[0])).select("group", by)
     asked = pl.col("split").is_in(splits[1]) & (pl.col("prompt") != "")
     texts = rows.filter(asked).select("group", normal("prompt").alias("text"), by)
-    return groups.unique(), texts.unique()
+    return groups.unique(), texts.filter(pl.col("text") != "").unique()
 
 
 def normal(column: str) -> pl.Expr:

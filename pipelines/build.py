@@ -4,17 +4,19 @@ Plain functions on specs, walked once, by `build`; an Engine says how each node 
 process's threads, or as Prefect tasks (`flows.py`). One build at a time writes to a folder.
 """
 
+import errno
 import platform
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import msgspec
+import polars as pl
 from rich.console import Console
 from rich.text import Text
 
@@ -46,12 +48,12 @@ def build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> S
     out = out.resolve()
     if out.exists() and not out.is_dir():
         raise BuildError(f"--out {out} is a file; expected a folder, or a name for a new one")
-    _check_apart(config, out)
-    with store.sole_writer(out):
+    check_apart(config, out)
+    with store.sole_writer(out), full_disk_named(out):
         return _build(config, out, engine, console)
 
 
-def _check_apart(config: BuildConfig, out: Path) -> None:
+def check_apart(config: BuildConfig, out: Path) -> None:
     """Refuse to write where something is read from: shards of a build would be the next one's
     sources, and a user's file that is called like an old shard would be removed."""
     for name in config.corpora:
@@ -62,6 +64,21 @@ def _check_apart(config: BuildConfig, out: Path) -> None:
                     f"--out {out} would write to {written}, but {name} is read from {source}; name "
                     f"a folder apart from the sources"
                 )
+
+
+@contextmanager
+def full_disk_named(out: Path) -> Iterator[None]:
+    """Say which disk is full, whichever library noticed. Raises OSError for what it raises."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        if not full:
+            raise
+        raise OSError(
+            f"the disk of {out} is full; what was sealed there stays whole. Free some, or name "
+            f"another folder; python -m pipelines plan says how much is needed",
+        ) from error
 
 
 def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> Seal:
@@ -89,9 +106,8 @@ def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> 
         (sealed,) = walk.each("seal", partial(seal, config=config, out=out), finished, ["all"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        with suppress(SealError):  # a build that failed: back to what is sealed, if anything is
-            _collect(out, Seal.read(out))
-    for warning in ledger.warnings(lines, config):
+        _collect(out, config)
+    for warning in prepared.warnings:
         told = Text(f"warning: {warning}", style="yellow")
         console.print(told, soft_wrap=True)
     _describe(out, config, started, walk, prepared)
@@ -146,19 +162,26 @@ def _records(shards: Sequence[Shard]) -> dict[tuple[str, Split], int]:
     return records
 
 
-def _collect(out: Path, sealed: Seal) -> None:
-    """Remove shards and manifests that no seal lists: an older build's, or a crash's.
+def _collect(out: Path, config: BuildConfig) -> None:
+    """Remove shards and manifests that no seal lists: an older build's, a crash's, or those of this
+    one if it failed.
 
     By their names: `out` may hold a user's own tars, which are nobody's to remove.
     """
-    listed = {out / name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
-    listed.add(out / sealed.reasons.path)
+    listed: set[Path] = set()
+    corpora = set(config.corpora)
+    with suppress(SealError):
+        sealed = Seal.read(out)
+        listed = {out / name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
+        listed.add(out / sealed.reasons.path)
+        corpora.update(shard.corpus for shard in sealed.shards)
     ours = list(out.glob("manifests/ledger-*.parquet"))
     for folder in (*out.glob("*"), *out.glob("manifests/*")):
         named = ((path, _OURS.fullmatch(path.name)) for path in folder.glob("*"))
         ours += [path for path, name in named if name and name["corpus"] == folder.name]
-        if folder.name in {shard.corpus for shard in sealed.shards}:
+        if folder.name in corpora:
             ours += (path for path in folder.glob(f"{store.TEMPORARY}*") if path.is_file())
+    ours += (path for path in out.glob(f"{store.TEMPORARY}*") if path.is_file())
     for path in ours:
         if path not in listed:
             path.unlink()

@@ -1,5 +1,6 @@
 """How the nodes of a build are run and shown; what they do is in `build.py`."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -10,7 +11,8 @@ from concurrent.futures import (
     as_completed,
 )
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Protocol, TypeVar
 
 from rich.console import Console
@@ -67,7 +69,8 @@ class Threads:
 def helpers(count: int) -> Iterator[Executor]:
     """`count` processes for what is Python, which one process runs on one core only; they start
     when the first of it is submitted. Raises ChildProcessError if one is killed."""
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
         try:
             yield pool
         except BrokenExecutor as error:
@@ -78,6 +81,13 @@ def helpers(count: int) -> Iterator[Executor]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its helpers: each ends itself."""
+    parent = parent_process()
+    assert parent is not None, "runs in a helper"
+    Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 class Walk:

@@ -167,20 +167,26 @@ def _hash_chunk(chunk: pa.Table, folder: Path, root: Path, pool: Executor) -> No
     """Fingerprint one chunk of images and add them to the cache as a file of its own."""
     locators = chunk["locator"].to_pylist()
     few = len(locators) <= _FEW  # done before a helper has started
-    hashes = _hash(locators, root) if few else pool.submit(_hash, locators, root).result()
-    data = store.parquet_bytes(pa.table([chunk["image"], hashes], schema=_CACHE))
+    hashed = _hash(locators, root) if few else pool.submit(_hash, locators, root).result()
+    # What could not be read may be readable tomorrow, without a change of the file.
+    hashes, was_read = zip(*hashed, strict=True)
+    table = pa.table([chunk["image"], pa.array(hashes, pa.binary(18))], schema=_CACHE)
+    table = table.filter(pa.array(was_read))
+    data = store.parquet_bytes(table)
     store.write(folder / f"{sha256(data).hexdigest()[:16]}.parquet", data)
 
 
-def _hash(locators: list[str], root: Path) -> list[bytes | None]:
-    """The fingerprint of each image, None where there is none."""
-    hashes: list[bytes | None] = []
+def _hash(locators: list[str], root: Path) -> list[tuple[bytes | None, bool]]:
+    """The fingerprint of each image, if it has one, and whether its bytes could be read."""
+    hashes: list[tuple[bytes | None, bool]] = []
     with Images(root) as images:
         for locator in locators:
+            data = None
             try:
-                hashes.append(fingerprint(images.read(locator)))
+                data = images.read(locator)
+                hashes.append((fingerprint(data), True))
             except ImageError:
-                hashes.append(None)
+                hashes.append((None, data is not None))
     return hashes
 
 

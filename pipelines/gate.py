@@ -70,6 +70,7 @@ def gate(
     if near is not None:
         rows = _hold_back_near(rows, pl.read_parquet(near, glob=False))
     rows = _doubled_keys(rows, _owners(pl.read_parquet(disputed, glob=False), groups))
+    rows = _doubled_ids(rows)
     rows = _duplicates(rows)
     rows = _thread_numbers(rows)
     lines = tuple(_lines(rows))
@@ -139,14 +140,18 @@ def _hold_back_questions(rows: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFram
     """Nor are train rows that ask what a protected question asks, of its image or of any."""
     if texts.is_empty():
         return rows
-    rows = rows.with_columns(text=normal("prompt"))
+    # A question may come with lines around it ("Answer in a single word"); each is looked up.
+    lines = rows.select("row", "group", text=pl.col("prompt").str.split("\n")).explode("text")
+    lines = lines.with_columns(text=normal("text"))
     of_any = texts.filter(pl.col("group").is_null()).select("text", any_by="by")
-    rows = rows.join(texts, on=["group", "text"], how="left", maintain_order="left")
-    rows = rows.join(of_any, on="text", how="left", maintain_order="left")
-    rows = rows.with_columns(by=pl.coalesce("by", "any_by"))
+    lines = lines.join(texts, on=["group", "text"], how="left").join(of_any, on="text", how="left")
+    asked = lines.group_by("row").agg(by=pl.coalesce("by", "any_by").max())
+    rows = rows.join(asked, on="row", how="left", maintain_order="left")
+    # A turn cut out of a conversation would leave a hole.
+    rows = rows.with_columns(pl.col("by").max().over("key", "split", "thread", "group"))
     held = (pl.col("split") == "train") & pl.col("by").is_not_null()
     error = pl.format("question is protected by {}", "by")
-    return _set(rows, held, "held back", error).drop("by", "any_by", "text")
+    return _set(rows, held, "held back", error).drop("by")
 
 
 def _hold_back_near(rows: pl.DataFrame, near: pl.DataFrame) -> pl.DataFrame:
@@ -158,6 +163,18 @@ def _hold_back_near(rows: pl.DataFrame, near: pl.DataFrame) -> pl.DataFrame:
     return _set(rows, held, "held back", error).drop("near_group")
 
 
+def _doubled_ids(rows: pl.DataFrame) -> pl.DataFrame:
+    """An annotation that its files hold twice is no second turn of its own thread."""
+    rows = rows.sort("row").with_columns(said=pl.struct(_SAID).hash())
+    same = ("key", "thread", "id", "status")
+    nth, first = pl.int_range(pl.len()).over(same), pl.col("said").first().over(same)
+    rows = rows.with_columns(again=nth > 0, equal=pl.col("said") == first)
+    again, equal = pl.col("again"), pl.col("equal")
+    rows = _set(rows, again & equal, "duplicate", pl.format("said before: as {}", "id"))
+    error = pl.format("doubled id: {} is already that of another annotation", "id")
+    return _set(rows, again & ~equal, "quarantined", error).drop("said", "again", "equal")
+
+
 def _duplicates(rows: pl.DataFrame) -> pl.DataFrame:
     """The same said twice of one image in one corpus: the first stays. A conversation is compared
     as a whole, for a turn cut out of it would leave a hole."""
@@ -165,11 +182,11 @@ def _duplicates(rows: pl.DataFrame) -> pl.DataFrame:
     threads = (
         rows.filter(pl.col("status").is_null())
         .with_columns(said=pl.struct(_SAID).hash())
-        .group_by("corpus", "split", "group", "key", "thread", maintain_order=True)
+        .group_by("corpus", "split", "shard", "group", "key", "thread", maintain_order=True)
         .agg("said", first=pl.col("id").first())
         .with_columns(said=pl.struct("said").hash())
     )
-    same = ("corpus", "split", "group", "said")
+    same = ("corpus", "split", "shard", "group", "said")
     threads = threads.with_columns(
         first=pl.col("first").first().over(same), nth=pl.int_range(pl.len()).over(same)
     )
@@ -209,6 +226,6 @@ def _lines(rows: pl.DataFrame) -> Iterator[Line]:
         reason=pl.col("error").str.split(": ").list.first()
     )
     named = pl.concat_str("id", "locator", separator=" ").str.strip_chars()
-    example = pl.format("{} ({})", "error", named).first().alias("example")
+    example = pl.format("{} ({})", "error", named).min().alias("example")
     for row in ended.group_by(of).agg(pl.len().alias("annotations"), example).sort(of).to_dicts():
         yield msgspec.convert(row, Line)

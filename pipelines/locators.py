@@ -66,6 +66,8 @@ class Images:
                 return self._value(path, *place.split("/", 2))
         except OSError as error:
             raise ImageError(f"image cannot be read: {where}: {error.strerror or error}") from error
+        except (pa.ArrowException, IndexError) as error:  # a damaged Parquet file, or another one
+            raise ImageError(f"image cannot be read: {where}: {error}") from error
         raise ValueError(f"locator {locator!r} is no image's; expected file:, range: or parquet:")
 
     def _file(self, relative: str) -> bytes:

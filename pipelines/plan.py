@@ -21,6 +21,7 @@ from rich.console import Console
 
 from manifests.schema import SPLITS
 from pipelines import alike, pack
+from pipelines.build import check_apart, full_disk_named
 from pipelines.config import BuildConfig
 from pipelines.engine import Engine, Walk, helpers
 from pipelines.fingerprint import fingerprint
@@ -105,9 +106,11 @@ def plan(config: BuildConfig, out: Path, engine: Engine, console: Console) -> Pl
 
     Raises CorpusError for a file that cannot be read, SettingsError, OSError.
     """
+    check_apart(config, out.resolve())
     walk, begun = Walk(console, engine), time.monotonic()
 
-    with tempfile.TemporaryDirectory(prefix="plan-") as folder:
+    temporary = tempfile.TemporaryDirectory(prefix="plan-")
+    with temporary as folder, full_disk_named(Path(folder)):
         work = Path(folder)
         prepared = prepare(config, work, walk.each, out / alike.FOLDER, look=False)
         prepared_in = time.monotonic() - begun
@@ -238,7 +241,9 @@ def _exposures(prepared: Prepared, config: BuildConfig) -> Iterator[Exposure]:
     """Each evaluation split, and which of its images some corpus would train on."""
     rows = pl.concat(
         [
-            pl.scan_parquet(plan.rows, glob=False).select("corpus", "split", "group", "status")
+            pl.scan_parquet(plan.rows, glob=False)
+            .filter(~pl.col("error").fill_null("").str.starts_with("malformed annotation: "))
+            .select("corpus", "split", "group", "status")
             for plan in prepared.plans
         ]
     )

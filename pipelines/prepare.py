@@ -119,10 +119,20 @@ def prepare(
         lines=tuple(lines),
         groups=str(guards[0]),
         errors=(*_absent(found), *ledger.errors(told, there)),
-        warnings=tuple(ledger.warnings(told, there)),
+        warnings=(*ledger.warnings(told, there), *_unprotected(config, placed)),
         images=images,
         unhashed=tuple(unhashed),
     )
+
+
+def _unprotected(config: BuildConfig, placed: Sequence[Placed]) -> Iterator[str]:
+    """What is to be protected, and cannot be: nobody has said which images it is."""
+    places = [place for one in placed for place in one.places]
+    if patterns := config.protect.without_effect(places):
+        yield (
+            f"nothing was read of {', '.join(patterns)}: their pictures and questions are not "
+            f"known, and not kept out of training by protect"
+        )
 
 
 def _nothing_read(function: object, specs: Sequence[object], labels: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ import difflib
 import fnmatch
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,7 +26,15 @@ from manifests.settings import SettingsError
 
 # Evaluation pictures that no corpus trains on. The questions of VQA v2 and OK-VQA are kept out as
 # text: their pictures, val2014's, are 30 % of COCO train2017.
-_IMAGE = ("coco/val", "aokvqa/val", "refcoco*/val", "refcoco*/test*", "gqa/val", "gqa/test*")
+_IMAGE = (
+    "coco/val",
+    "aokvqa/val",
+    "aokvqa/test",
+    "refcoco*/val",
+    "refcoco*/test*",
+    "gqa/val",
+    "gqa/test*",
+)
 _IMAGE += ("cc3m/val", "ocrvqa/val", "ocrvqa/test", "robots/val", "robots/test")
 _TEXT = ("vqav2/val", "okvqa/val")
 _EXPECTED = "expected coco:391895, vg:2354786, an address or a COCO file name"
@@ -69,6 +78,12 @@ class Protect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 for group, text in _read(pattern):
                     yield Listed(group, None if whole and group else text), Path(pattern).name
 
+    def without_effect(self, places: Iterable[str]) -> list[str]:
+        """The patterns that none of these places, of which something was read, is named by."""
+        patterns = (p for p in (*self.image, *self.text) if not _is_list(p))
+        there = list(places)
+        return [pattern for pattern in patterns if not fnmatch.filter(there, pattern)]
+
     @property
     def digest(self) -> str:
         """sha256 of what is protected, the lists' content included."""
@@ -100,7 +115,7 @@ def _is_list(pattern: str) -> bool:
 
 def _read(path: str) -> Iterator[Listed]:
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = unicodedata.normalize("NFC", Path(path).read_text("utf-8-sig")).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"protect list {path} cannot be read: {error}") from error
     for line in filter(str.strip, lines):

@@ -80,7 +80,10 @@ def _answered(path: Path, split: Split | None, images: CocoImages) -> Iterator[R
         if not isinstance(item, str) and item.difficult_direct_answer:
             difficult[item.image_id].append(item.question_id)
     # All questions of an image are one record and share its meta, so that names the difficult ones.
-    meta = {image: canonical_json({"difficult_direct_answer": q}) for image, q in difficult.items()}
+    meta = {
+        image: canonical_json({"difficult_direct_answer": sorted(q)})
+        for image, q in difficult.items()
+    }
     for place, item in items:
         if isinstance(item, str):
             yield unreadable(corpus, path, place, split, item)

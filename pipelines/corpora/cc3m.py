@@ -35,7 +35,7 @@ _TSV = {
     "Validation_GCC-1.1.0-Validation.tsv": "validation",
 }
 _ARROW = re.compile(r".+-(train|validation)(?:-\d+-of-(\d+))?\.arrow")
-_VALIDATION = re.compile(r"(^|[/_-])val(idation)?[/_.-]")
+_VALIDATION = re.compile(r"(^|[/_-])(val(id(ation)?)?|dev)[/_.-]", re.IGNORECASE)
 _PREFIX = re.compile(r"^((cc3m|wds|train|val|validation)[/_-])+")
 _FETCH = "python -m pipelines download --corpus cc3m --images"
 

@@ -43,9 +43,10 @@ class CocoImages:
         for name in reversed(SPLITS):  # train2017 last: it wins
             folder = self.folders.coco / name
             locator = self.folders.locator(folder)
-            for entry in os.scandir(folder) if folder.is_dir() else ():
-                if (number := image_number(entry.name)) is not None:
-                    images[number] = f"{locator}/{entry.name}"
+            names = [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
+            for name_of_file in sorted(names, reverse=True):  # of an image's, the plain one wins
+                if (number := image_number(name_of_file)) is not None:
+                    images[number] = f"{locator}/{name_of_file}"
         return images
 
     def locate(self, number: int, folder: str = "train2017") -> tuple[str, str | None]:

@@ -29,6 +29,7 @@ _LICENCE = "CC BY-NC 4.0; OpenAI terms of use"
 _COCO = re.compile(
     r"(?:(?:coco/)?(?:train|val)20(?:14|17)/)?(?:COCO_(?:train|val)2014_)?(\d{12})\.jpg"
 )
+_TEST = re.compile(r"(?:.*/)?(?:test20\d\d/|COCO_test20\d\d_)(\d{12})\.jpg")  # another folder
 _GENOME = re.compile(r"(?:gqa/images|vg/VG_100K(?:_2)?)/(n?\d+)\.(?:jpg|png)")
 
 
@@ -65,7 +66,9 @@ class _Pictures:
         if name not in self._named:
             picture = self._look(name)
             if picture.error is None:
-                picture = self._first.setdefault(picture.key, picture)
+                first = self._first.setdefault(picture.key, picture)
+                if first.group == picture.group:  # else its key is doubled, and the gate says so
+                    picture = first
             self._named[name] = picture
         return self._named[name]
 
@@ -80,7 +83,8 @@ class _Pictures:
         else:
             own = name.rpartition(".")[0] or name
             key = f"{corpus}-{re.sub('[^A-Za-z0-9_-]+', '-', own)}"
-            group = f"{corpus}:{name}"
+            match = _TEST.fullmatch(name)
+            group = image_group("coco", match[1]) if match else f"{corpus}:{name}"
         return _Picture(key, group, f"file:{name}", _unusable(self.folders.root, name))
 
 

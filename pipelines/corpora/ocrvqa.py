@@ -39,7 +39,7 @@ class _Book(msgspec.Struct):
 
 def survey(folders: Folders) -> Survey:
     exported = sorted(folders.path.glob("data/*.parquet"))
-    if files := tuple(path for path in exported if _split(folders, path)):
+    if files := tuple(path for path in exported if path.is_file() and _split(folders, path)):
         note = "dataset.json is not read: data/*.parquet has its books, with their covers"
         return Survey(
             "Hugging Face Parquet",

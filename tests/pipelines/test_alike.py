@@ -77,3 +77,26 @@ def test_a_second_build_reads_no_picture_twice(twins, monkeypatch, digests):
     monkeypatch.setattr("pipelines.fingerprint.imagehash", None)
     twins.build()
     assert digests(twins.out) == before
+
+
+def test_a_train_picture_of_coco_that_looks_like_one_protected_elsewhere_is_held_back(twins):
+    rows = twins.rows("gqa")
+    protected = next(row for row in rows if row.split == "val" and row.status is None)
+    put(twins.raw / protected.locator.removeprefix("file:"), photograph(5), 90)
+    put(twins.raw / "coco/train2017/000000391895.jpg", photograph(5).resize((280, 200)), 75)
+    twins.settings["protect"]["image"] = ["gqa/val"]
+    twins.build()
+    assert held_back(twins) == {"coco:391895": f"image looks like another: {protected.group}"}
+
+
+def test_a_picture_that_could_not_be_read_is_looked_at_again(twins):
+    path = twins.raw / GQA.format(2354786)
+    outside = twins.raw.parent / "elsewhere.jpg"
+    path.rename(outside)
+    path.symlink_to(outside)
+    twins.build()
+    assert held_back(twins) == {}, "a link out of the root is not read"
+    path.unlink()
+    outside.rename(path)  # the same size and time of change as before
+    twins.build()
+    assert held_back(twins) == {"vg:2354786": "image looks like another: coco:139"}

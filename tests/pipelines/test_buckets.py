@@ -143,3 +143,42 @@ def test_a_users_lists_protect_too(placed, tmp_path):
         "x/train 4": "question is protected by asked.txt",
         "x/val 5": None,
     }
+
+
+def test_duplicates_in_containers_do_not_depend_on_how_rows_are_bucketed(
+    placed, tmp_path, monkeypatch
+):
+    rows = [
+        row(n, group="coco:1", key=f"x-{n}", container=f"{n // 5}.tar", position=n % 5, prompt="")
+        for n in range(20)
+    ]
+    found = []
+    for size in (1000, 4):
+        monkeypatch.setattr(buckets, "_BUCKET", size)
+        found.append(fates(tmp_path, OPEN, placed(rows, bits=None)))
+    assert found[0] == found[1]
+    assert sum(error is None for error in found[0].values()) == 4, "one a container"
+
+
+def test_a_conversation_with_a_protected_question_is_held_back_whole(placed, tmp_path):
+    protect = Protect(image=(), text=("vqav2/val",))
+    val = placed([row(1, split="val", prompt="Is it red?")], "vqav2", protect)
+    turns = ["What is it?", "Is it red?\nAnswer the question using a single word.", "Why?"]
+    talk = [row(1, id=f"t{n}", thread="t", prompt=text) for n, text in enumerate(turns)]
+    talk.append(row(1, id="u", thread="u", prompt="Why?"))
+    train = placed(talk, "llava", protect)
+    held = "question is protected by vqav2/val"
+    assert fates(tmp_path, protect, val, train) == {
+        "vqav2/val 1": None,
+        **{f"llava/train t{n}": held for n in range(3)},
+        "llava/train u": None,
+    }
+
+
+def test_a_question_without_words_protects_nothing(placed, tmp_path):
+    texts = tmp_path / "asked.txt"
+    texts.write_text("-----\n?\n")
+    protect = Protect(image=(), text=(str(texts), "vqav2/val"))
+    val = placed([row(1, split="val", prompt="?")], "vqav2", protect)
+    train = placed([row(1, prompt=""), row(2, prompt="!")], "coco", protect)
+    assert set(fates(tmp_path, protect, val, train).values()) == {None}

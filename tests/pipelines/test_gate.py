@@ -293,3 +293,18 @@ def test_a_conversation_is_a_duplicate_as_a_whole_or_not_at_all(gated):
         **{("llava", f"b{n}"): (None, None) for n in range(3)},
         **{("llava", f"c{n}"): ("duplicate", "said before: as a0") for n in range(3)},
     }
+
+
+def test_an_annotation_that_its_files_hold_twice_is_no_second_turn(gated):
+    _, rows = gated(
+        row("coco", 1, "a", target="same"),
+        row("coco", 1, "a", target="same"),
+        row("coco", 1, "a", target="other"),
+        row("coco", 1, "b", target="else"),
+    )
+    assert [(r["id"], r["status"], r["error"]) for r in rows.sort("row").to_dicts()] == [
+        ("a", None, None),
+        ("a", "duplicate", "said before: as a"),
+        ("a", "quarantined", "doubled id: a is already that of another annotation"),
+        ("b", None, None),
+    ]

@@ -114,3 +114,9 @@ def test_a_seal_of_before_is_not_touched(shop, planned):
     sealed = shop.build()
     planned()
     assert Seal.read(shop.out) == sealed
+
+
+def test_what_cannot_be_protected_is_said(planned):
+    (warning,) = planned("protect.image=[coco/val, cc3m/val]").warnings
+    assert warning.startswith("nothing was read of cc3m/val: their pictures and questions are not")
+    assert planned().warnings == ()

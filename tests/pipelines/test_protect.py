@@ -10,7 +10,15 @@ from pipelines.protect import Listed, Protect
 
 def test_evaluation_pictures_are_protected_unless_said_otherwise():
     protect, both = Protect(), (True, False)
-    for place in ("coco/val", "aokvqa/val", "gqa/val", "gqa/test", "cc3m/val", "ocrvqa/val"):
+    for place in (
+        "coco/val",
+        "aokvqa/val",
+        "aokvqa/test",
+        "gqa/val",
+        "gqa/test",
+        "cc3m/val",
+        "ocrvqa/val",
+    ):
         assert protect.guards(*place.split("/")) == both, place
     for corpus in ("refcoco", "refcoco_plus", "refcocog"):
         assert [protect.guards(corpus, s) for s in ("val", "test")] == [both, both]
@@ -76,3 +84,10 @@ def test_the_digest_follows_what_is_protected_not_how_it_is_written(tmp_path):
         Protect(image=("coco/val", "gqa/val", str(one)), text=()),
     ]
     assert len({first, *(other.digest for other in others)}) == 5
+
+
+def test_a_list_may_begin_with_a_byte_order_mark_and_spell_letters_in_parts(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes("\ufeffcoco:1\tIs it a cafe\u0301?\n".encode())
+    ((found, _),) = Protect(image=(), text=(str(path),)).listed()
+    assert found == Listed("coco:1", "Is it a caf\u00e9?")
