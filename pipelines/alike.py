@@ -34,7 +34,7 @@ class Compared(NamedTuple):
 
 def look_alikes(config: BuildConfig, images: Compared, cache: Path, each: Each, out: Path) -> None:
     """Write the groups of train that look like another, and which (fingerprint.NEAR), to `out`."""
-    root = Path(config.root).resolve()
+    root = config.root_folder
     prints = fingerprints(images.all, cache, root, config.workers, each)
     guarded, rest = prints.slice(0, len(images.protected)), prints.slice(len(images.protected))
     found = near(guarded, rest)
@@ -46,7 +46,7 @@ def look_alikes(config: BuildConfig, images: Compared, cache: Path, each: Each, 
 
 def unhashed(config: BuildConfig, images: Compared, cache: Path) -> list[str]:
     """The locators of images that `look_alikes` would have to read."""
-    return unknown(images.all, cache, Path(config.root).resolve())
+    return unknown(images.all, cache, config.root_folder)
 
 
 def codecs(config: BuildConfig) -> dict[str, str]:

@@ -54,8 +54,11 @@ def build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> S
 
 
 def check_apart(config: BuildConfig, out: Path) -> None:
-    """Refuse to write where something is read from: shards of a build would be the next one's
-    sources, and a user's file that is called like an old shard would be removed."""
+    """Refuse to write to the current folder, or where something is read from: a build's shards
+    would be the next one's sources, and a user's file called like an old shard would be removed.
+    """
+    if out == Path.cwd():
+        raise BuildError("--out is the current folder; name one for the data set: data/shards")
     for name in config.corpora:
         source = config.folders(name).path
         for written in (out / other for other in (*config.corpora, "manifests")):
@@ -107,6 +110,9 @@ def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> 
     finally:
         shutil.rmtree(work, ignore_errors=True)
         _collect(out, config)
+    for found in prepared.found:
+        for note in found.notes:
+            console.print(Text(f"note: {found.corpus}: {note}", style="dim"), soft_wrap=True)
     for warning in prepared.warnings:
         told = Text(f"warning: {warning}", style="yellow")
         console.print(told, soft_wrap=True)
@@ -117,7 +123,7 @@ def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> 
 def pack_one(plan: ShardPlan, config: BuildConfig, out: Path, pool: Executor | None) -> Packed:
     """Write one shard and its manifest, in a process of `pool` if there is one; nothing refers to
     them before the seal."""
-    told = (plan, Path(config.root).resolve(), out, config.image)
+    told = (plan, config.root_folder, out, config.image)
     return pool.submit(pack.pack, *told).result() if pool else pack.pack(*told)
 
 

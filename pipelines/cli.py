@@ -42,6 +42,9 @@ def build(
             from pipelines import flows
 
             flows.run(str(config), str(out), overrides)
+    except KeyboardInterrupt:
+        typer.echo("stopped; what was sealed before stays as it was", err=True)
+        raise typer.Exit(130) from None
     except RuntimeError as error:  # of Prefect: no server could be reached or started
         if plain:
             raise
@@ -85,6 +88,9 @@ def plan(
         typer.echo(plan_tables.as_json(planned))
     else:
         plan_tables.show(planned, _console(stderr=False))
+        command = f"python -m pipelines build --config {config} --out {out}"
+        changed = "".join(f" --set '{said}'" for said in override or [])
+        typer.echo(f"Ready: {command}{changed}" if planned.ready else "Not ready: see above.")
     raise typer.Exit(0 if planned.ready else 1)
 
 
@@ -107,7 +113,7 @@ def download(
     try:
         if config is not None:
             checked = configs.load(config)
-            root = root or Path(checked.root)
+            root = root or checked.root_folder
             readers = [checked.corpus(name).reader or name for name in checked.corpora]
             listed = [name for name in readers if name in listing.load().corpora]
             corpora = corpora or listed or readers  # none is listed: say so, do not fetch all

@@ -61,6 +61,11 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     paraphrases: Annotated[int, msgspec.Meta(ge=0, le=8)] = 2
     workers: Annotated[int, msgspec.Meta(ge=1)] = 2
 
+    @property
+    def root_folder(self) -> Path:
+        """What locators are relative to."""
+        return Path(self.root).expanduser().resolve()
+
     def corpus(self, name: str) -> CorpusConfig:
         """The settings of a corpus of this build."""
         return self.corpora[name] or CorpusConfig()
@@ -93,7 +98,7 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         said = self.corpus(name)
         return Folders(
             corpus=name,
-            root=Path(self.root).resolve(),
+            root=self.root_folder,
             path=self._path(name),
             coco=self._path("coco"),
             splits={**self.reader(name).SPLITS, **said.splits},
@@ -103,8 +108,8 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def _path(self, name: str) -> Path:
         said = self.corpora.get(name) or CorpusConfig()
         path = said.path or (name if said.reader else corpora.load(name).PATH)
-        here = path.startswith(("./", "../", "/"))
-        return Path(path).resolve() if here else Path(self.root).resolve() / path
+        here = path.startswith(("./", "../", "/", "~"))
+        return Path(path).expanduser().resolve() if here else self.root_folder / path
 
     @property
     def digest(self) -> str:
@@ -124,12 +129,14 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> BuildConfig:
     config = settings.load(path, BuildConfig, overrides)
     try:
         _check(config)
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from error
+    except (SettingsError, CorpusError) as error:
+        raise type(error)(f"{path}: {error}") from error
     return config
 
 
 def _check(config: BuildConfig) -> None:
+    if not config.root.strip():
+        raise SettingsError("root is empty; name the folder that holds the corpora: --set root=DIR")
     if not config.corpora:
         raise SettingsError("corpora is empty; name at least one")
     for name in config.corpora:
@@ -138,11 +145,12 @@ def _check(config: BuildConfig) -> None:
         try:
             official = config.reader(name).SPLITS
         except CorpusError as error:
-            if config.corpus(name).reader is None:
-                raise CorpusError(
-                    f"{error}; or say what it is like, {name}: {{reader: generic}}"
-                ) from None
-            raise
+            if config.corpus(name).reader:
+                raise CorpusError(f"corpora.{name}.reader: {error}") from None
+            end = "" if str(error).endswith("?") else "."
+            raise CorpusError(
+                f"{error}{end} For one of your own: {name}: {{reader: generic, path: ...}}"
+            ) from None
         invented = config.corpus(name).splits.keys() - official.keys()
         generic = (config.corpus(name).reader or name) == "generic"  # its records name any
         for split in sorted(invented) if official and not generic else ():

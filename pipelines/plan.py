@@ -90,6 +90,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shards: int
     nbytes: int
     seconds: float
+    workers: int
     free: int
 
     @property
@@ -117,7 +118,7 @@ def plan(config: BuildConfig, out: Path, engine: Engine, console: Console) -> Pl
         step = partial(_corpus, prepared=prepared, config=config, work=work)
         names = [found.corpus for found in prepared.found]
         corpora = walk.each("probe", step, prepared.found, names)
-        looking = _looking(prepared.unhashed, Path(config.root).resolve())
+        looking = _looking(prepared.unhashed, config.root_folder)
         exposures = tuple(_exposures(prepared, config)) if prepared.plans else ()
     return Plan(
         corpora=tuple(corpora),
@@ -128,10 +129,11 @@ def plan(config: BuildConfig, out: Path, engine: Engine, console: Console) -> Pl
         images=prepared.images,
         unhashed=len(prepared.unhashed),
         errors=prepared.errors,
-        warnings=prepared.warnings,
+        warnings=(*prepared.warnings, *_too_many_unreadable(corpora, config)),
         shards=len(prepared.plans),
         nbytes=sum(corpus.nbytes for corpus in corpora),
         seconds=prepared_in + (looking + sum(one.seconds for one in corpora)) / config.workers,
+        workers=config.workers,
         free=shutil.disk_usage(next(p for p in (out, *out.resolve().parents) if p.is_dir())).free,
     )
 
@@ -195,7 +197,7 @@ def _probe(plans: Sequence[ShardPlan], config: BuildConfig, work: Path) -> _Prob
     begun = time.perf_counter()
     with helpers(1) as pool:
         spec = draw_scenes(spec, folder, pool)
-    packed = pack.pack(spec, Path(config.root).resolve(), folder, config.image)
+    packed = pack.pack(spec, config.root_folder, folder, config.image)
     seconds = time.perf_counter() - begun
     sizes = pl.read_parquet(
         folder / packed.shard.manifest, columns=["width", "height"]
@@ -208,6 +210,15 @@ def _probe(plans: Sequence[ShardPlan], config: BuildConfig, work: Path) -> _Prob
         seconds,
         list(sizes.iter_rows()),
     )
+
+
+def _too_many_unreadable(corpora: Sequence[CorpusPlan], config: BuildConfig) -> Iterator[str]:
+    for one in corpora:
+        if one.records and one.unreadable > (most := config.quarantine(one.corpus)):
+            yield (
+                f"{one.corpus}: {one.unreadable:.0%} of the images sampled cannot be read; a build "
+                f"fails above max_quarantined ({most:g})"
+            )
 
 
 def _looking(locators: Sequence[str], root: Path) -> float:

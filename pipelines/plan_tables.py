@@ -25,11 +25,13 @@ def show(plan: Plan, console: Console) -> None:
         table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1))
         for number, head in enumerate(heads):
             right = number and all(row[number][:1].isdigit() for row in rows)
-            table.add_column(head, justify="right" if right else "left", overflow="fold")
+            wrap = head in ("layout", "by")
+            justify = "right" if right else "left"
+            table.add_column(head, justify=justify, overflow="fold", no_wrap=not wrap)
         for row in rows:
             table.add_row(*row)
         console.print(table, "")
-    console.print("Not to be written", style="italic")
+    console.print("Not to be written" if plan.lines else "All of it is written", style="italic")
     for line in (*ledger.reasons(plan.lines), "", *_sentences(plan)):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
@@ -45,18 +47,9 @@ def markdown(plan: Plan) -> str:
 
 
 def _tables(plan: Plan) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
-    found = (
-        "corpus",
-        "layout",
-        "files",
-        "size",
-        "images",
-        "annotations",
-        "missing",
-        "typical",
-    )
+    found = ("corpus", "layout", "size", "images", "annotations", "missing", "typical")
     yield "Found", found, [_found(corpus) for corpus in plan.corpora]
-    heads = ("corpus", "annotations", "images", "shards", "size", "worker time", "unreadable")
+    heads = ("corpus", "annotations", "images", "shards", "size", "packing", "unreadable")
     yield "To be written", heads, [_written(corpus) for corpus in plan.corpora]
     if plan.protections:
         costs = [(p.by, f"{p.annotations:,}", f"{p.alone:,}") for p in plan.protections]
@@ -66,7 +59,8 @@ def _tables(plan: Plan) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
         for e in plan.exposures
     ]
     heads = ("evaluation split", "images", "protected", "also trained on", "by")
-    yield "Contamination", heads, exposed
+    if exposed:
+        yield "Contamination", heads, exposed
 
 
 def _found(corpus: CorpusPlan) -> tuple[str, ...]:
@@ -74,7 +68,6 @@ def _found(corpus: CorpusPlan) -> tuple[str, ...]:
     return (
         corpus.corpus,
         corpus.layout,
-        f"{corpus.source_files:,}",
         _bytes(corpus.source_bytes),
         f"{corpus.images:,}",
         f"{corpus.annotations:,}",
@@ -91,18 +84,20 @@ def _written(corpus: CorpusPlan) -> tuple[str, ...]:
         f"{corpus.shards:,}",
         _bytes(corpus.nbytes),
         _time(corpus.seconds),
-        f"{corpus.unreadable:.1%}",
+        f"{corpus.unreadable:.1%}" if corpus.records else "-",
     )
 
 
 def _sentences(plan: Plan) -> Iterator[str]:
-    total = f"{plan.shards:,} shards, {_bytes(plan.nbytes)}, about {_time(plan.seconds)}"
-    yield f"In all {total}; {_bytes(plan.free)} are free on the disk."
+    shards = "1 shard" if plan.shards == 1 else f"{plan.shards:,} shards"
+    yield f"In all {shards}, {_bytes(plan.nbytes)}; {_bytes(plan.free)} are free on the disk."
+    yield f"About {_time(plan.seconds)} in all with the config's {plan.workers} workers."
     if not plan.fits:
         short = _bytes(plan.nbytes - plan.free)
         yield f"The disk is too small by {short}: free some, or name another folder with --out."
     if plan.images:
-        run = "has run" if not plan.unhashed else f"has not run for {plan.unhashed:,} of them"
+        left = f"has still to look, once, at {plan.unhashed:,} of them"
+        run = left if plan.unhashed else "has run"
         yield f"{plan.images:,} images are compared by their pixels; fingerprint {run}."
     else:
         yield "No image is compared by its pixels."

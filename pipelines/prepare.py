@@ -198,7 +198,7 @@ def gated_in(
 
 
 def _check_root(config: BuildConfig) -> None:
-    root = Path(config.root).resolve()
+    root = config.root_folder
     below = [name for name in config.corpora if config.folders(name).path.is_relative_to(root)]
     if below and not root.is_dir():
         raise CorpusError(

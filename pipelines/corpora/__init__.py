@@ -10,7 +10,8 @@ import importlib
 import mmap
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast
@@ -22,6 +23,7 @@ from pipelines.table import Row
 
 T = TypeVar("T")
 Layout = Literal["hash", "container"]
+_PART = re.compile(r"-(\d+)-of-(\d+)")  # in the name of a file that is one of several
 _IGNORED = re.compile(r"/(\.|__MACOSX/)|\.incomplete/")  # hidden, or being written by `datasets`
 
 
@@ -114,10 +116,52 @@ def present(folder: Path, expected: dict[str, str]) -> dict[str, Path]:
     return found
 
 
+def not_there(
+    names: Mapping[str, str], splits: Mapping[str, Split | None], lost: str = "pictures"
+) -> tuple[str, ...]:
+    """The note on files that are not there, if any: `names` has the official split of each.
+
+    `splits` says what these become, `lost` what of an evaluation split would have been protected;
+    "" if it is all the same.
+    """
+    if not names:
+        return ()
+    official = list(dict.fromkeys(names.values()))
+    unguarded = [name for name in official if lost and splits[name] != "train"]
+    note = f"{are_not_there(names)}: nothing of {listed(official)} is read"
+    if unguarded and unguarded == official:
+        note += f", and {'its' if len(official) == 1 else 'their'} {lost} are not protected"
+    elif unguarded:
+        note += f", and the {lost} of {listed(unguarded)} are not protected"
+    return (note,)
+
+
+def are_not_there(names: Iterable[str]) -> str:
+    """ "a is not there", "a and b are not there"."""
+    several = list(names)
+    return f"{listed(several)} {'is' if len(several) == 1 else 'are'} not there"
+
+
+def listed(names: Iterable[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def parts(files: Mapping[str, Iterable[Path]]) -> tuple[str, ...]:
+    """A note on each split of whose files, named -00000-of-00002 and so on, not all are there."""
+    notes: list[str] = []
+    for split, paths in files.items():
+        named = {match.groups() for path in paths if (match := _PART.search(path.name))}
+        there = Counter(int(total) for _, total in named)
+        notes += [f"{split} has {n} of {total} parts" for total, n in there.items() if n < total]
+    return tuple(notes)
+
+
 def find_files(folder: Path, pattern: str) -> list[Path]:
     """The files below a folder that match, sorted; none that is hidden or unfinished.
 
-    Raises CorpusError for a folder that does not exist.
+    Raises CorpusError for a folder that does not exist, or is a file.
     """
     _check_folder(folder, pattern)
     return sorted(
@@ -143,8 +187,9 @@ def first_names(folder: Path) -> str:
 
 def _check_folder(folder: Path, expected: str) -> None:
     if not folder.is_dir():
+        found = "is a file" if folder.exists() else "does not exist"
         raise CorpusError(
-            f"{folder} does not exist; expected a folder with {expected}. Correct root or path in "
+            f"{folder} {found}; expected a folder with {expected}. Correct root or path in "
             f"the config, or remove the corpus from it"
         )
 

@@ -13,7 +13,16 @@ import msgspec
 
 from manifests.place import image_group
 from manifests.schema import Split, canonical_json
-from pipelines.corpora import Folders, Layout, Survey, present, read_items, read_json, unreadable
+from pipelines.corpora import (
+    Folders,
+    Layout,
+    Survey,
+    not_there,
+    present,
+    read_items,
+    read_json,
+    unreadable,
+)
 from pipelines.corpora.coco import CocoImages
 from pipelines.table import Row, clean
 
@@ -43,8 +52,13 @@ def survey(folders: Folders) -> Survey:
     names = {f"aokvqa_v1p0_{name}.json": name for name, split in folders.splits.items() if split}
     files = present(folders.path, names)
     images = CocoImages(folders)
+    absent = {file: name for file, name in names.items() if name not in files}
     return Survey(
-        "authors' JSON", tuple(files.values()), len(images.found), lambda: _rows(files, images)
+        "authors' JSON",
+        tuple(files.values()),
+        len(images.found),
+        lambda: _rows(files, images),
+        not_there(absent, folders.splits) + images.notes,
     )
 
 

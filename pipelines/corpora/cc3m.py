@@ -21,7 +21,15 @@ import msgspec
 
 from manifests.place import url_group
 from manifests.schema import Split
-from pipelines.corpora import CorpusError, Folders, Layout, Survey, find_files, unknown_layout
+from pipelines.corpora import (
+    CorpusError,
+    Folders,
+    Layout,
+    Survey,
+    find_files,
+    parts,
+    unknown_layout,
+)
 from pipelines.layouts import columns, pairs
 from pipelines.table import Row, clean
 
@@ -34,7 +42,7 @@ _TSV = {
     "Train_GCC-training.tsv": "train",
     "Validation_GCC-1.1.0-Validation.tsv": "validation",
 }
-_ARROW = re.compile(r".+-(train|validation)(?:-\d+-of-(\d+))?\.arrow")
+_ARROW = re.compile(r".+-(train|validation)(?:-\d+-of-\d+)?\.arrow")
 _VALIDATION = re.compile(r"(^|[/_-])(val(id(ation)?)?|dev)[/_.-]", re.IGNORECASE)
 _PREFIX = re.compile(r"^((cc3m|wds|train|val|validation)[/_-])+")
 _FETCH = "python -m pipelines download --corpus cc3m --images"
@@ -104,9 +112,7 @@ def _notes(found: dict[str, _Found], read: dict[str, tuple[str, list[Path]]]) ->
                 f"{paths[0].name} has addresses and no pictures, so every row of {split} is "
                 f"quarantined; fetch the pictures: {_FETCH}"
             )
-        named = [match for path in paths if (match := _ARROW.fullmatch(path.name))]
-        if named and named[0][2] and len(paths) != int(named[0][2]):
-            yield f"{split} has {len(paths)} of {int(named[0][2])} Arrow files"
+        yield from parts({split: paths})
 
 
 def _rows(folders: Folders, read: dict[str, tuple[str, list[Path]]]) -> Iterator[Row]:

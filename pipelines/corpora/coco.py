@@ -15,7 +15,17 @@ import msgspec
 
 from manifests.place import image_group
 from manifests.schema import Split
-from pipelines.corpora import Folders, Layout, Survey, present, read_items, read_json, unreadable
+from pipelines.corpora import (
+    Folders,
+    Layout,
+    Survey,
+    are_not_there,
+    not_there,
+    present,
+    read_items,
+    read_json,
+    unreadable,
+)
 from pipelines.table import Row, clean
 
 PATH = "coco"
@@ -48,6 +58,22 @@ class CocoImages:
                 if (number := image_number(name_of_file)) is not None:
                     images[number] = f"{locator}/{name_of_file}"
         return images
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to say of the folders that are not there."""
+        absent = [name for name in SPLITS if not (self.folders.coco / name).is_dir()]
+        if not absent:
+            return ()
+        names = [self.folders.relative(self.folders.coco / name) for name in absent]
+        lost = "no text about their pictures can be used"
+        if len(absent) == 1:
+            other = next(name for name in SPLITS if name not in absent)
+            lost = f"no text about its pictures can be used, unless they are in {other}"
+        fetch = f"fetch {'it' if len(absent) == 1 else 'them'}"
+        return (
+            f"{are_not_there(names)}: {lost}; {fetch}: python -m pipelines download --corpus coco",
+        )
 
     def locate(self, number: int, folder: str = "train2017") -> tuple[str, str | None]:
         """The locator of an image, and why it cannot be used (None: it is there).
@@ -96,8 +122,15 @@ def survey(folders: Folders) -> Survey:
     names = {f"captions_{name}.json": name for name, split in folders.splits.items() if split}
     files = present(folders.path / "annotations", names)
     images = CocoImages(replace(folders, coco=folders.path))
+    absent = {file: name for file, name in names.items() if name not in files}
+    # Pictures that no caption names are rows too, and protected where their folder is.
+    lost = "" if all((folders.path / name).is_dir() for name in absent.values()) else "pictures"
     return Survey(
-        "authors' JSON", tuple(files.values()), len(images.found), lambda: _rows(files, images)
+        "authors' JSON",
+        tuple(files.values()),
+        len(images.found),
+        lambda: _rows(files, images),
+        not_there(absent, folders.splits, lost) + images.notes,
     )
 
 

@@ -9,7 +9,7 @@ nothing else is said of is a row "unannotated", which keeps it out of training.
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -21,9 +21,13 @@ from manifests.place import image_group
 from manifests.schema import Split
 from pipelines.corpora import (
     CorpusError,
+    EmptyCorpusError,
     Folders,
     Layout,
     Survey,
+    are_not_there,
+    listed,
+    not_there,
     present,
     read_items,
     read_json,
@@ -49,6 +53,7 @@ LAYOUT: Layout = "hash"
 _UNANSWERED = ("test_", "challenge_", "submission_")
 _PARTS = [f"train_all_questions/train_all_questions_{part}.json" for part in range(10)]
 _FILE: Any = dict[str, msgspec.Raw] | list[msgspec.Raw]
+_PAIRED = {f"{name}_all": f"{name}_balanced" for name in ("train", "val", "testdev")}
 _LICENCE = "CC BY 4.0"
 
 
@@ -90,6 +95,16 @@ class _Images:
             if name.endswith(suffix) and not name.startswith(".")  # AppleDouble files
         }
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to say if there is no folder of pictures."""
+        folder = self.folders.path / "images"
+        if folder.is_dir():
+            return ()
+        absent = are_not_there([self.folders.relative(folder)])
+        fetch = "python -m pipelines download --corpus gqa"
+        return (f"{absent}: no question can be used; fetch it: {fetch}",)
+
     @cached_property
     def folder(self) -> str:
         return self.folders.locator(self.folders.path / "images")
@@ -103,23 +118,66 @@ class _Images:
 
 
 def survey(folders: Folders) -> Survey:
-    chosen = [name for name, split in folders.splits.items() if split]
-    for name in chosen:
-        other = name.replace("_all", "_balanced")
-        if other != name and other in chosen and not name.startswith(_UNANSWERED):
-            raise CorpusError(
-                f"{folders.corpus} reads both {name} and {other}, which is a part of it; leave one "
-                f"out in the config: {folders.corpus}: {{splits: {{{other}: null}}}}"
-            )
-    names = {f"{name}_questions.json": name for name in chosen}
-    if "train_all" in chosen:
-        names |= dict.fromkeys(_PARTS, "train_all")
-    files = present(folders.path, {file: file for file in names})
+    names = _names(name for name, split in folders.splits.items() if split)
+    try:
+        files = present(folders.path, {file: file for file in names})
+    except EmptyCorpusError:
+        raise
+    except CorpusError as error:
+        raise CorpusError(f"{error}{_advice(folders)}") from None
     official = {path: names[file] for file, path in files.items()}
+    there = set(official.values())
+    for name in _PAIRED:
+        if {name, _PAIRED[name]} <= there:
+            raise CorpusError(
+                f"{folders.corpus} reads both {name} and {_PAIRED[name]}, which is a part of it; "
+                f"leave one out in the config: {folders.corpus}: "
+                f"{{splits: {{{_PAIRED[name]}: null}}}}"
+            )
     images = _Images(folders)
     return Survey(
-        "authors' JSON", tuple(official), len(images.found), lambda: _rows(official, images)
+        "authors' JSON",
+        tuple(official),
+        len(images.found),
+        lambda: _rows(official, images),
+        (*_notes(folders, official), *images.notes),
     )
+
+
+def _names(chosen: Iterable[str]) -> dict[str, str]:
+    """The official split of each file that may be there of those chosen."""
+    names = {f"{name}_questions.json": name for name in chosen}
+    if "train_all" in names.values():
+        names |= dict.fromkeys(_PARTS, "train_all")
+    return names
+
+
+def _advice(folders: Folders) -> str:
+    """What to write in the config where all questions are there and the balanced ones are not."""
+    files = _names(_PAIRED).items()
+    found = {name for file, name in files if (folders.path / file).is_file()}
+    there = [name for name in _PAIRED if name in found]
+    if not there:
+        return ""
+    said = ", ".join(f"{name}: {SPLITS[_PAIRED[name]]}, {_PAIRED[name]}: null" for name in there)
+    return f". To read all questions, write in the config {folders.corpus}: {{splits: {{{said}}}}}"
+
+
+def _notes(folders: Folders, official: dict[Path, str]) -> Iterator[str]:
+    """What to say of files that are expected and not there."""
+    there = set(official.values())
+    beside = {_PAIRED.get(name) for name in there} | {n for n in _PAIRED if _PAIRED[n] in there}
+    absent = {
+        f"{name}_questions.json": name
+        for name, split in folders.splits.items()
+        if split and not name.startswith(_UNANSWERED) and name not in there | beside
+    }
+    yield from not_there(absent, folders.splits)
+    missing = [part for part, file in enumerate(_PARTS) if folders.path / file not in official]
+    whole = folders.path / "train_all_questions.json"
+    if "train_all" in there and whole not in official and missing:
+        numbers = f"{listed(map(str, missing))} {'is' if len(missing) == 1 else 'are'} not"
+        yield f"{10 - len(missing)} of 10 parts of train_all are there ({numbers})"
 
 
 def _rows(files: dict[Path, str], images: _Images) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from manifests.place import image_group
 from manifests.schema import Split
 from pipelines.corpora import Folders, Layout, Survey, present, read_items, read_json, unreadable
 from pipelines.corpora.coco import CocoImages
+from pipelines.layouts.pairs import record_key
 from pipelines.table import Row, clean_lines
 
 PATH = "llava"
@@ -81,8 +82,7 @@ class _Pictures:
         if match := _GENOME.fullmatch(name):
             key, group = f"{corpus}-vg-{match[1]}", image_group("vg", match[1])
         else:
-            own = name.rpartition(".")[0] or name
-            key = f"{corpus}-{re.sub('[^A-Za-z0-9_-]+', '-', own)}"
+            key = record_key(corpus, name)
             match = _TEST.fullmatch(name)
             group = image_group("coco", match[1]) if match else f"{corpus}:{name}"
         return _Picture(key, group, f"file:{name}", _unusable(self.folders.root, name))
@@ -112,7 +112,7 @@ def survey(folders: Folders) -> Survey:
         files,
         len(pictures.coco.found),
         lambda: _rows(files, folders.splits["train"], pictures),
-        (note,) if left else (),
+        ((note,) if left else ()) + pictures.coco.notes,
     )
 
 

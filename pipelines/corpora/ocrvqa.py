@@ -8,7 +8,7 @@ howard-hou/OCR-VQA of Hugging Face, that is read instead: it holds the same book
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +16,17 @@ import msgspec
 
 from manifests.place import url_group
 from manifests.schema import Split
-from pipelines.corpora import Folders, Layout, Survey, present, read_items, read_json, unreadable
+from pipelines.corpora import (
+    Folders,
+    Layout,
+    Survey,
+    not_there,
+    parts,
+    present,
+    read_items,
+    read_json,
+    unreadable,
+)
 from pipelines.layouts import columns
 from pipelines.table import Row, clean
 
@@ -41,12 +51,13 @@ def survey(folders: Folders) -> Survey:
     exported = sorted(folders.path.glob("data/*.parquet"))
     if files := tuple(path for path in exported if path.is_file() and _split(folders, path)):
         note = "dataset.json is not read: data/*.parquet has its books, with their covers"
+        shadowed = (note,) if (folders.path / "dataset.json").is_file() else ()
         return Survey(
             "Hugging Face Parquet",
             files,
             sum(map(columns.count, files)),
             lambda: chain.from_iterable(_exported(folders, path) for path in files),
-            (note,) if (folders.path / "dataset.json").is_file() else (),
+            shadowed + _absent(folders, files),
         )
     expected = {name: name for name in ("dataset.json", "data/*.parquet")}
     (path,) = present(folders.path, expected).values()
@@ -67,6 +78,17 @@ def survey(folders: Folders) -> Survey:
         lambda: _books(folders, path, names),
         () if names else (note,),
     )
+
+
+def _absent(folders: Folders, files: Sequence[Path]) -> tuple[str, ...]:
+    """The notes on Parquet files that are not there."""
+    found = {name: [p for p in files if p.name.partition("-")[0] == name] for name in _OFFICIAL}
+    absent = {
+        f"data/{name}-*.parquet": official
+        for name, official in _OFFICIAL.items()
+        if folders.splits[official] and not found[name]
+    }
+    return not_there(absent, folders.splits) + parts(found)
 
 
 def _split(folders: Folders, path: Path) -> Split | None:

@@ -12,4 +12,4 @@ from pipelines.layouts import refer
 PATH = "refcoco"
 SPLITS = refer.SPLITS
 LAYOUT: Layout = "hash"
-survey = partial(refer.survey, refs="refs(unc).p")
+survey = partial(refer.survey, official=PATH, refs="refs(unc).p", evaluated=refer.UNC)

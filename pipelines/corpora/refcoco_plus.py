@@ -18,4 +18,4 @@ def survey(folders: Folders) -> Survey:
     theirs = folders.path.with_name("refcoco+")
     if theirs.is_dir() and not folders.path.exists():
         folders = replace(folders, path=theirs)
-    return refer.survey(folders, "refs(unc).p")
+    return refer.survey(folders, PATH, "refs(unc).p", refer.UNC)

@@ -12,4 +12,4 @@ from pipelines.layouts import refer
 PATH = "refcocog"
 SPLITS = refer.SPLITS
 LAYOUT: Layout = "hash"
-survey = partial(refer.survey, refs="refs(umd).p")
+survey = partial(refer.survey, official=PATH, refs="refs(umd).p", evaluated=refer.UMD)

@@ -11,13 +11,22 @@ several of its splits: it belongs to the one that is protected most, and is a du
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 from manifests.place import image_group
 from manifests.schema import Split
-from pipelines.corpora import CorpusError, Folders, Survey, find_files, unknown_layout, unreadable
+from pipelines.corpora import (
+    CorpusError,
+    Folders,
+    Survey,
+    find_files,
+    not_there,
+    parts,
+    unknown_layout,
+    unreadable,
+)
 from pipelines.corpora.coco import CocoImages
 from pipelines.layouts import columns
 from pipelines.layouts.refer_files import (
@@ -40,12 +49,15 @@ SPLITS: dict[str, Split | None] = {
     "testB": "test",
     "test": "test",
 }
+UNC = ("val", "testA", "testB")  # evaluation splits, by whose split it is
+UMD = ("val", "test")
 _WHAT = f"What is at {BOX}?"
 _EXPECTED = "{} with instances.json, or .arrow or .parquet files named after their split"
 
 
-def survey(folders: Folders, refs: str) -> Survey:
-    """What is there of a corpus; `refs` names its pickle whose splits share no image.
+def survey(folders: Folders, official: str, refs: str, evaluated: Sequence[str]) -> Survey:
+    """What is there of a corpus: `official` is its own name, whatever the config calls it, `refs`
+    its pickle whose splits share no image, and `evaluated` are its evaluation splits.
 
     Raises CorpusError if nothing is, or nothing but pickles whose splits share images.
     """
@@ -62,7 +74,7 @@ def survey(folders: Folders, refs: str) -> Survey:
             (chosen, boxes),
             len(coco.found),
             lambda: _rows(folders, coco, authors(chosen)),
-            _not_read([*pickles, *published], [chosen]),
+            _not_read([*pickles, *published], [chosen]) + coco.notes,
         )
     if not published and pickles:
         raise CorpusError(
@@ -70,19 +82,32 @@ def survey(folders: Folders, refs: str) -> Survey:
             f"would see test's; expected {refs}. It is in the same archive: fetch it again"
         )
     if not published:
-        raise unknown_layout(folders.corpus, folders.path, _EXPECTED.format(refs))
+        raise unknown_layout(official, folders.path, _EXPECTED.format(refs))
     kinds: dict[tuple[bool, bool], list[Path]] = defaultdict(list)
     for path in published:
         kinds[_has_pictures(path), path.suffix == ".parquet"].append(path)
     (pictures, parquet), files = min(kinds.items())
     files.sort(key=lambda path: OFFICIAL.index(named_split(path)))
     read = lmms_lab if pictures else jxu124
+    of_split: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        of_split[named_split(path)].append(path)
+    there = {*of_split, "testA"} if "test" in of_split and not pictures else {*of_split}
+    absent = {
+        f"a {name} file like {files[0].name}": name
+        for name in evaluated
+        if folders.splits[name] and name not in there
+    }
     return Survey(
         "Hugging Face Parquet" if parquet else "Hugging Face Arrow",
         tuple(files),
         sum(map(columns.count, files)) if pictures else len(coco.found),
         lambda: _rows(folders, coco, chain.from_iterable(read(path, folders) for path in files)),
-        _not_read([*pickles, *published], files) + _not_trained(folders, files),
+        _not_read([*pickles, *published], files)
+        + _not_trained(folders, files)
+        + not_there(absent, folders.splits)
+        + parts(of_split)
+        + (() if pictures else coco.notes),
     )
 
 

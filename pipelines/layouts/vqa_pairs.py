@@ -15,7 +15,15 @@ import msgspec
 
 from manifests.place import image_group
 from manifests.schema import Split
-from pipelines.corpora import Folders, Survey, present, read_items, read_json, unreadable
+from pipelines.corpora import (
+    Folders,
+    Survey,
+    not_there,
+    present,
+    read_items,
+    read_json,
+    unreadable,
+)
 from pipelines.corpora.coco import CocoImages
 from pipelines.table import Row, clean
 
@@ -76,7 +84,8 @@ class Pairs(Generic[A]):
     def survey(self, folders: Folders) -> Survey:
         """As a reader's `survey`."""
         chosen = [name for name, split in folders.splits.items() if split]
-        files = present(folders.path, {self.questions.format(name): name for name in chosen})
+        names = {self.questions.format(name): name for name in chosen}
+        files = present(folders.path, names)
         answers = {name: folders.path / self.annotations.format(name) for name in files}
         images = CocoImages(folders)
 
@@ -85,7 +94,9 @@ class Pairs(Generic[A]):
                 yield from self._split(path, answers[name], folders.splits[name], images)
 
         there = [path for path in answers.values() if path.is_file()]
-        notes = [
+        absent = {file: name for file, name in names.items() if name not in files}
+        notes = [*not_there(absent, folders.splits, "questions"), *images.notes]
+        notes += [
             f"{path.name} is not in {path.parent}, so the questions of {name} have no answer"
             for name, path in answers.items()
             if path not in there

@@ -9,6 +9,8 @@ share; `traps.py` adds what goes wrong in real files.
 import random
 from pathlib import Path
 
+from manifests import store
+from pipelines import corpora
 from pipelines.samples.books import write_ocrvqa
 from pipelines.samples.caches import write_pair_caches, write_refer_caches
 from pipelines.samples.coco import write_coco
@@ -20,6 +22,7 @@ from pipelines.samples.pairs import write_pairs
 from pipelines.samples.refer import write_refer
 from pipelines.samples.traps import write_traps
 
+_MARK = "drawn.txt"
 _COUNTED = (
     *("coco_images", "coco_captions", "coco_unannotated", "vqa_questions", "gqa_images"),
     *("gqa_questions", "okvqa_questions", "aokvqa_questions", "ocrvqa_books", "ocrvqa_questions"),
@@ -39,10 +42,12 @@ def write_samples(
     pictures and no LAION. `traps`: with every trap of `traps.TRAPS`, listed in `out`/traps.json.
 
     Byte for byte the same for equal arguments, Pillow and pyarrow. Raises ValueError below 20
-    images, where a split would be empty; OSError if `out` cannot be written.
+    images, where a split would be empty; FileExistsError if `out` holds corpora that are not drawn;
+    OSError if it cannot be written.
     """
     if images < 20:
         raise ValueError(f"images={images}; at least 20 are needed for all splits of all corpora")
+    _mark(out)
     rng, gqa = random.Random(f"samples {seed}"), images // 4
     counts = dict.fromkeys(_COUNTED, 0) | {"coco_images": images - gqa, "gqa_images": gqa}
     ids = rng.sample(range(1, 581_930), images - gqa)
@@ -66,3 +71,19 @@ def write_samples(
     if traps:
         counts["traps"] = write_traps(out, as_on_disk)
     return counts
+
+
+def _mark(out: Path) -> None:
+    """Name the tree as drawn, before anything is, so that it may be drawn over, and no other."""
+    mark = out / _MARK
+    there = [name for name in map(_folder, corpora.names()) if (out / name).exists()]
+    if there and not mark.exists():
+        raise FileExistsError(
+            f"{out} holds {', '.join(there)}, which {_MARK} does not name as drawn; nothing was "
+            f"written over. Name another folder with --out"
+        )
+    store.write(mark, b"Drawn by python -m pipelines samples, which may draw over it.\n")
+
+
+def _folder(corpus: str) -> str:
+    return corpora.load(corpus).PATH

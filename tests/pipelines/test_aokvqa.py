@@ -112,3 +112,12 @@ def test_answers_in_a_test_file_are_not_learnt(shop):
     path = shop.raw / "aokvqa/aokvqa_v1p0_test.json"
     shop.edit(path, lambda items: [item.update(answered) for item in items] and None)
     assert shop.rows("aokvqa") == EXPECTED
+
+
+def test_files_that_are_not_there_are_said_in_one_sentence(shop):
+    for name in ("train", "test"):
+        (shop.raw / f"aokvqa/aokvqa_v1p0_{name}.json").unlink()
+    assert aokvqa.survey(shop.folders("aokvqa")).notes == (
+        "aokvqa_v1p0_train.json and aokvqa_v1p0_test.json are not there: nothing of train and test "
+        "is read, and the pictures of test are not protected",
+    )

@@ -69,7 +69,8 @@ REFUSED = {
         settings(protect={"image": ["coco/vla"]}),
         ["protect 'coco/vla' names no split; did you mean 'coco/val'?"]),
     "wrong type": (
-        settings(workers="two"), ["build.yaml: Expected `int`, got `str` - at `$.workers`"]),
+        settings(workers="two"),
+        ["build.yaml: workers is the text 'two'; expected a whole number"]),
     "zero captions": (
         lambda shop: empty(shop, "annotations", CAPTIONS, CAPTIONS.replace("train", "val"), to=[]),
         ["coco: 0 annotations read, none can be written", "its files hold no annotation",

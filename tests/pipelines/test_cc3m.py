@@ -135,7 +135,7 @@ def test_missing_arrow_files_are_noted(folder):
             __key__=[str(number)],
             __url__=["cc3m-train-0000.tar"],
         )
-    assert survey(folder).notes == ("train has 2 of 3 Arrow files",)
+    assert survey(folder).notes == ("train has 2 of 3 parts",)
 
 
 def test_a_split_in_two_caches_is_refused(folder):

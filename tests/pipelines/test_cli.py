@@ -70,7 +70,7 @@ def test_settings_are_overridden_from_the_command_line(shop):
     ("override", "message"),
     [
         ("corpora.coco.bit=1", "unknown key 'bit'"),
-        ("workers=0", "Expected `int` >= 1"),
+        ("workers=0", "workers is the number 0; expected a whole number >= 1"),
         ("workers", "--set workers: expected a.b=value"),
         ("root=[a", "--set root=[a"),
     ],

@@ -175,3 +175,38 @@ def test_under_another_name_the_pictures_are_those_of_its_own_folder(shop):
     assert (first.key, first.group) == ("mine-000000522418", "coco:522418")
     assert first.locator == "file:mine/train2017/000000522418.jpg"
     assert first.status is None
+
+
+def test_captions_that_are_not_there_are_said_and_so_is_what_they_leave_unprotected(shop):
+    (shop.raw / "coco/annotations/captions_val2017.json").unlink()
+    survey = coco.survey(shop.folders("coco"))
+    assert survey.notes == ("captions_val2017.json is not there: nothing of val2017 is read",)
+    assert {row.group for row in survey.rows() if row.split == "val"} == {"coco:139", "coco:285"}
+    shutil.rmtree(shop.raw / "coco/val2017")
+    unguarded, pictures = coco.survey(shop.folders("coco")).notes
+    assert unguarded == (
+        "captions_val2017.json is not there: nothing of val2017 is read, and its pictures are not "
+        "protected"
+    )
+    assert pictures == (
+        "coco/val2017 is not there: no text about its pictures can be used, unless they are in "
+        "train2017; fetch it: python -m pipelines download --corpus coco"
+    )
+    left = shop.folders("coco", splits={"train2017": "train", "val2017": None})
+    assert coco.survey(left).notes == (pictures,)
+
+
+def test_captions_to_train_on_that_are_not_there_leave_nothing_unprotected(shop):
+    (shop.raw / "coco" / TRAIN).unlink()
+    assert coco.survey(shop.folders("coco")).notes == (
+        "captions_train2017.json is not there: nothing of train2017 is read",
+    )
+
+
+def test_without_any_folder_of_pictures_one_note_says_what_to_type(shop):
+    for name in ("train2017", "val2017"):
+        shutil.rmtree(shop.raw / "coco" / name)
+    assert coco.survey(shop.folders("coco")).notes == (
+        "coco/train2017 and coco/val2017 are not there: no text about their pictures can be used; "
+        "fetch them: python -m pipelines download --corpus coco",
+    )

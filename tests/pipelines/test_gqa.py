@@ -10,6 +10,12 @@ from pipelines.table import Row
 TRAIN = "gqa/train_balanced_questions.json"
 
 
+NO_TESTDEV = (
+    "testdev_balanced_questions.json is not there: nothing of testdev_balanced is read, and its "
+    "pictures are not protected"
+)
+
+
 def survey(shop, **splits):
     return gqa.survey(shop.folders("gqa", splits={**gqa.SPLITS, **splits}))
 
@@ -65,7 +71,7 @@ def test_all_questions_are_not_read_beside_the_balanced_ones(shop):
         "train_balanced_questions.json",
         "val_balanced_questions.json",
     ]
-    assert (found.layout, found.images, found.notes) == ("authors' JSON", 4, ())
+    assert (found.layout, found.images, found.notes) == ("authors' JSON", 4, (NO_TESTDEV,))
 
 
 def test_all_questions_are_read_from_the_parts_that_are_there_if_the_config_says_so(shop):
@@ -82,6 +88,10 @@ def test_all_questions_are_read_from_the_parts_that_are_there_if_the_config_says
         "train_all_questions_0.json",
         "train_all_questions_3.json",
     ]
+    assert found.notes == (
+        NO_TESTDEV,
+        "2 of 10 parts of train_all are there (1, 2, 4, 5, 6, 7, 8 and 9 are not)",
+    )
     assert [row for row in found.rows() if row.split == "train"] == [
         EXPECTED[1], EXPECTED[0], EXPECTED[2], EXPECTED[3], EXPECTED[6],
     ]  # fmt: skip
@@ -89,6 +99,8 @@ def test_all_questions_are_read_from_the_parts_that_are_there_if_the_config_says
 
 @pytest.mark.parametrize("name", ["train", "val", "testdev"])
 def test_balanced_questions_and_all_of_them_are_not_both_read(shop, name):
+    for kind in ("balanced", "all"):
+        (shop.raw / f"gqa/{name}_{kind}_questions.json").write_text("{}")
     with pytest.raises(CorpusError) as caught:
         survey(shop, **{f"{name}_balanced": "train", f"{name}_all": "train"})
     assert str(caught.value) == (
@@ -253,3 +265,50 @@ def test_a_folder_without_questions_is_refused(shop):
         path.unlink()
     with pytest.raises(CorpusError, match="has none of train_balanced_questions.json.* it has im"):
         shop.rows("gqa")
+
+
+def test_all_questions_stand_in_for_balanced_ones_that_are_not_there(shop):
+    source = shop.raw / TRAIN
+    source.rename(source.with_name("train_all_questions.json"))
+    found = survey(shop, train_all="train")
+    assert found.notes == (NO_TESTDEV,)
+    assert [row for row in found.rows() if row.split == "train"] == EXPECTED[:4] + EXPECTED[6:]
+
+
+def test_evaluation_questions_that_are_not_there_are_said(shop):
+    (shop.raw / "gqa/val_balanced_questions.json").unlink()
+    assert survey(shop, testdev_balanced=None).notes == (
+        "val_balanced_questions.json is not there: nothing of val_balanced is read, and its "
+        "pictures are not protected",
+    )
+
+
+def test_where_only_all_questions_are_there_the_error_ends_with_what_to_write(shop):
+    for name in ("train", "val"):
+        (shop.raw / f"gqa/{name}_balanced_questions.json").unlink()
+    folder = shop.raw / "gqa/train_all_questions"
+    folder.mkdir()
+    (folder / "train_all_questions_4.json").write_text("{}")
+    with pytest.raises(CorpusError) as caught:
+        survey(shop)
+    assert str(caught.value).endswith(
+        "write in the config gqa: {splits: {train_all: train, train_balanced: null}}"
+    )
+    (shop.raw / "gqa/val_all_questions.json").write_text("{}")
+    with pytest.raises(CorpusError) as caught:
+        survey(shop)
+    assert str(caught.value).endswith(
+        "gqa: {splits: {train_all: train, train_balanced: null, val_all: val, val_balanced: null}}"
+    )
+
+
+def test_without_pictures_a_note_says_what_to_type(shop):
+    (shop.raw / "gqa/images").rename(shop.raw / "gqa/allImages")
+    found = survey(shop, testdev_balanced=None)
+    assert (found.images, found.notes) == (
+        0,
+        (
+            "gqa/images is not there: no question can be used; fetch it: "
+            "python -m pipelines download --corpus gqa",
+        ),
+    )

@@ -45,10 +45,10 @@ def test_only_https_and_listed_hosts_can_be_asked_from_the_command_line():
         ({"to": "../x"}, "llava: to '../x' leads out of the root"),
         ({"to": "/x"}, "llava: to '/x' leads out of the root"),
         ({"to": "a-{00..02}"}, "https://a.example/x and a-{00..02} are not equally many files"),
-        ({"sha256": "abc"}, "Expected `str` matching regex"),
-        ({"extract": "rar"}, "Invalid enum value 'rar'"),
-        ({"nbytes": 0}, "Expected `int` >= 1"),
-        ({"sha265": "0" * 64}, "unknown key 'sha265' in corpora\\[...\\]"),
+        ({"sha256": "abc"}, "is the text 'abc'; expected text matching regex"),
+        ({"extract": "rar"}, "extract is the text 'rar'; expected zip, tar or null"),
+        ({"nbytes": 0}, "nbytes is the number 0; expected a whole number >= 1"),
+        ({"sha265": "0" * 64}, "unknown key 'sha265' in corpora.llava\\[0\\]"),
     ],
 )
 def test_a_wrong_listing_is_refused(tmp_path: Path, change, message):

@@ -132,9 +132,9 @@ def test_pictures_of_the_mix_are_found_below_the_root_by_what_they_are(mix):
         ("llava-000000391895", "coco:391895", "file:coco/train2017/000000391895.jpg", "1-0"),
         ("llava-vg-2354786", "vg:2354786", "file:gqa/images/2354786.jpg", "1-0"),
         ("llava-vg-2354786", "vg:2354786", "file:gqa/images/2354786.jpg", "1-1"),
-        ("llava-ocr_vqa-images-761183272", "llava:ocr_vqa/images/761183272.jpg",
+        ("llava-ocr_vqa-images-761183272-jpg-f3207bde", "llava:ocr_vqa/images/761183272.jpg",
          "file:ocr_vqa/images/761183272.jpg", "1-0"),
-        ("llava-textvqa-train_images-a0f-b", "llava:textvqa/train_images/a0f.b.jpg",
+        ("llava-textvqa-train_images-a0f-b-jpg-d1bb75ee", "llava:textvqa/train_images/a0f.b.jpg",
          "file:textvqa/train_images/a0f.b.jpg", "1-0"),
     ]  # fmt: skip
     assert {row.status for row in rows[:5]} == {None}
@@ -197,3 +197,16 @@ def test_a_sample_that_is_larger_than_the_one_part_beside_it_is_read(shop):
     (shop.raw / "llava/detail_23k.json").write_text("[]")
     (path,) = llava.survey(shop.folders("llava")).files
     assert path.name == "llava_instruct_80k.json"
+
+
+def test_names_that_differ_in_their_marks_or_late_are_records_of_their_own(shop):
+    names = ["textvqa/a/b.jpg", "textvqa/a-b.jpg", "textvqa/a/b.png"]
+    names += [f"textvqa/{'x' * 90}{end}.jpg" for end in "yz"]
+    (shop.raw / "textvqa/a").mkdir(parents=True)
+    for name in names:
+        (shop.raw / name).write_bytes(b"a picture")
+    items = [talk(name, "<image>\nQ?", "A.") for name in names]
+    (shop.raw / "llava" / WHOLE).write_text(json.dumps(items))
+    keys = [row.key for row in shop.rows("llava")]
+    assert len(set(keys)) == 5
+    assert max(map(len, keys)) <= 90

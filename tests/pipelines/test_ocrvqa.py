@@ -180,6 +180,8 @@ def test_the_export_in_parquet_gives_the_same_rows_with_covers_inside_it(shop):
     assert (found.layout, len(found.files), found.images) == ("Hugging Face Parquet", 2, 5)
     assert found.notes == (
         "dataset.json is not read: data/*.parquet has its books, with their covers",
+        "data/test-*.parquet is not there: nothing of test is read, and its pictures are not "
+        "protected",
     )
     rows = list(found.rows())
     assert [(row.key, row.id, row.split, row.target) for row in rows[:3]] == [
@@ -209,3 +211,14 @@ def test_the_export_in_parquet_gives_the_same_rows_with_covers_inside_it(shop):
 def test_an_export_of_splits_that_are_not_read_leaves_the_authors_file(shop):
     export(shop.raw / "ocrvqa/data", "test-00000-of-00001.parquet", [])
     assert list(survey(shop, test=None).rows()) == EXPECTED[:9] + EXPECTED[11:]
+
+
+def test_a_part_of_the_export_that_is_not_there_is_said(shop):
+    data = shop.raw / "ocrvqa/data"
+    for name in ("train-00000-of-00002", "validation-00000-of-00001", "test-00000-of-00001"):
+        export(data, f"{name}.parquet", [])
+    shadowed, parts = survey(shop).notes
+    assert shadowed.startswith("dataset.json is not read")
+    assert parts == "train has 1 of 2 parts"
+    export(data, "train-00001-of-00002.parquet", [])
+    assert survey(shop).notes == (shadowed,)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.corpora import CorpusError, find_files
+from pipelines.corpora import CorpusError, find_files, present
 from pipelines.layouts.pairs import record_key
 
 
@@ -30,3 +30,14 @@ def test_hidden_and_unfinished_files_are_not_looked_at(tmp_path):
     assert find_files(tmp_path, "*.tar") == [tmp_path / "a.tar", tmp_path / "b/1.tar"]
     with pytest.raises(CorpusError, match=r"none does not exist; expected a folder with \*.tar"):
         find_files(tmp_path / "none", "*.tar")
+
+
+def test_a_file_in_the_place_of_a_folder_is_called_one(tmp_path):
+    (tmp_path / "here").write_text("")
+    with pytest.raises(CorpusError, match=r"here is a file; expected a folder with \*.tar"):
+        find_files(tmp_path / "here", "*.tar")
+    with pytest.raises(CorpusError, match=r"here is a file; expected a folder with a.json"):
+        present(tmp_path / "here", {"a.json": "a"})
+    (tmp_path / "here").unlink()
+    with pytest.raises(CorpusError, match=r"here does not exist; expected a folder with a.json"):
+        present(tmp_path / "here", {"a.json": "a"})

@@ -87,12 +87,12 @@ def test_the_picture_of_a_row_is_the_first_of_its_number(shop: "Shop") -> None:
 
 def test_evaluation_splits_alone_are_said_to_be_so(shop: "Shop") -> None:
     reader = corpora.load("refcoco")
-    (note,) = reader.survey(shop.folders("refcoco")).notes
+    note, absent = reader.survey(shop.folders("refcoco")).notes
     assert note.startswith("only evaluation splits are here (testA, test, val): nothing of refcoco")
     assert note.endswith("corpora: {refcoco: {splits: {val: train}}}")
     trained = shop.folders("refcoco", splits={**reader.SPLITS, "val": "train"})
     survey = reader.survey(trained)
-    assert survey.notes == ()
+    assert survey.notes == (absent,)
     assert [row.split for row in survey.rows() if row.id.startswith("47")] == ["train", "train"]
 
 
@@ -132,7 +132,13 @@ def test_the_authors_refs_take_their_boxes_from_instances(shop: "Shop") -> None:
 
 def test_a_parquet_of_refs_has_boxes_as_corners_and_coco_s_pictures(shop: "Shop") -> None:
     survey = corpora.load("refcocog").survey(shop.folders("refcocog"))
-    assert (survey.layout, survey.notes) == ("Hugging Face Parquet", ())
+    assert (survey.layout, survey.notes) == (
+        "Hugging Face Parquet",
+        (
+            "a test file like validation-00000-of-00001.parquet is not there: nothing of test is "
+            "read, and its pictures are not protected",
+        ),
+    )
     rows = list(survey.rows())
     assert said(rows) == [
         ("470010-900-box", "val", None, "Where is this: a dog that looks up?", "<box>"),
@@ -252,6 +258,8 @@ def test_splits_that_share_images_are_never_read(tmp_path: Path) -> None:
     lmms(folder / "x-val.arrow", [])
     assert survey(folders(tmp_path, "refcocog")).notes == (
         "not read, because refs(umd).p is: refs(google).p, x-val.arrow",
+        "coco/train2017 and coco/val2017 are not there: no text about their pictures can be used; "
+        "fetch them: python -m pipelines download --corpus coco",
     )
 
 
@@ -272,3 +280,30 @@ def test_a_folder_without_a_known_layout_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"url": ["x"]}), tmp_path / "refcoco/val.parquet")
     with pytest.raises(CorpusError, match="val.parquet has the columns url; expected question_id"):
         read(tmp_path)
+
+
+def test_evaluation_splits_that_are_not_there_are_said_to_be_unprotected(shop: "Shop") -> None:
+    folder = shop.raw / "refcoco_plus"
+    for name in ("refs(unc).p", "instances.json"):
+        (folder / name).unlink()
+    jxu124(folder / "train-00000-of-00002.parquet", [({**DOG, "said": ["dog"]}, "train")])
+    survey = corpora.load("refcoco_plus").survey
+    like = "file like train-00000-of-00002.parquet"
+    assert survey(shop.folders("refcoco_plus")).notes == (
+        f"a val {like}, a testA {like} and a testB {like} are not there: nothing of val, testA and "
+        "testB is read, and their pictures are not protected",
+        "train has 1 of 2 parts",
+    )
+    left = {**corpora.load("refcoco_plus").SPLITS, "val": None, "testB": None}
+    (absent, _) = survey(shop.folders("refcoco_plus", splits=left)).notes
+    assert absent.startswith(f"a testA {like} is not there: nothing of testA is read")
+    jxu124(folder / "test-00000-of-00001.parquet", [({**DOG, "said": ["dog"]}, "testA")])
+    assert survey(shop.folders("refcoco_plus", splits=left)).notes == ("train has 1 of 2 parts",)
+
+
+def test_under_another_name_the_official_one_is_what_to_download(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    splits = corpora.load("refcoco").SPLITS
+    mine = Folders("mine", tmp_path, tmp_path / "mine", tmp_path / "coco", splits)
+    with pytest.raises(EmptyCorpusError, match="download --corpus refcoco, or remove it"):
+        corpora.load("refcoco").survey(mine)

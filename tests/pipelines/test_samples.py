@@ -40,6 +40,7 @@ def test_the_tree_has_the_official_names_and_nothing_else(tree):
     files = {p.relative_to(tree[0]) for p in tree[0].rglob("*") if p.is_file()}
     pictures = {p for p in files if p.suffix in (".jpg", ".gif")}
     assert {p.as_posix() for p in files - pictures} == {
+        "drawn.txt",
         *(f"coco/annotations/captions_{split}2017.json" for split in ("train", "val")),
         *(f"vqa/v2_OpenEnded_mscoco_{split}2014_questions.json" for split in ("train", "val")),
         *(f"vqa/v2_mscoco_{split}2014_annotations.json" for split in ("train", "val")),
@@ -251,3 +252,13 @@ def test_a_user_types_samples_with_a_layout_and_traps(tmp_path):
 def test_too_few_images_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least 20"):
         write_samples(tmp_path, 4)
+
+
+def test_nobody_s_own_files_are_drawn_over(tmp_path):
+    own = tmp_path / "coco/annotations/captions_train2017.json"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(FileExistsError, match="holds coco, which drawn.txt does not name as drawn"):
+        write_samples(tmp_path, images=20)
+    assert own.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["coco"]

@@ -166,3 +166,19 @@ def test_a_folder_without_questions_is_refused(shop):
         path.unlink()
     with pytest.raises(CorpusError, match="vqa has none of v2_OpenEnded_mscoco_train2014_quest"):
         shop.rows("vqav2")
+
+
+def test_questions_that_are_not_there_are_said_to_be_unprotected(shop):
+    (shop.raw / "vqa/v2_OpenEnded_mscoco_val2014_questions.json").unlink()
+    assert vqav2.survey(shop.folders("vqav2")).notes == (
+        "v2_OpenEnded_mscoco_val2014_questions.json is not there: nothing of val2014 is read, and "
+        "its questions are not protected",
+    )
+    left = shop.folders("vqav2", splits={"train2014": "train", "val2014": None})
+    assert vqav2.survey(left).notes == ()
+
+
+def test_a_folder_of_coco_s_pictures_that_is_not_there_is_said(shop):
+    (shop.raw / "coco/train2017").rename(shop.raw / "coco/train2014")
+    (note,) = vqav2.survey(shop.folders("vqav2")).notes
+    assert note.startswith("coco/train2017 is not there: no text about its pictures can be used")
