@@ -26,13 +26,13 @@ from manifests.seal import FORMAT, Seal, SealError, Shard, merkle_root
 from pipelines import alike, ledger, pack
 from pipelines.config import BuildConfig
 from pipelines.engine import Engine, Walk, helpers
-from pipelines.gate import Line, ShardPlan
 from pipelines.pack import Packed
 from pipelines.prepare import Prepared, prepare
 from pipelines.scenes import draw_scenes
+from pipelines.specs import Line, ShardPlan
 from shards.images import codecs
 
-_FEW = 1000  # records that are packed before helper processes would have started
+_FEW = 1000  # records that are packed as soon as helper processes would have started
 _OURS = re.compile(r"(?P<corpus>.+)-(train|val|test)-.+-[0-9a-f]{8}\.(tar|parquet)")
 
 
@@ -100,6 +100,9 @@ def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> 
             drawn = partial(draw_scenes, folder=work, pool=pool)
             plans = walk.each("scenes", drawn, plans, shards)
             few = sum(plan.records for plan in plans) <= _FEW
+            if not few:  # told apart: it takes as long for a thousand records as for a million
+                workers = range(config.workers)
+                walk.each("start", partial(start, pool=pool), workers, list(map(str, workers)))
             step = partial(pack_one, config=config, out=out, pool=None if few else pool)
             packed = walk.each("pack", step, plans, shards)
         lines = ledger.merged([*prepared.lines, *(ln for one in packed for ln in one.lines)])
@@ -118,6 +121,11 @@ def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> 
         console.print(told, soft_wrap=True)
     _describe(out, config, started, walk, prepared)
     return sealed
+
+
+def start(number: int, pool: Executor) -> None:
+    """Have a process of `pool` import what packing needs."""
+    pool.submit(pack.ready).result()
 
 
 def pack_one(plan: ShardPlan, config: BuildConfig, out: Path, pool: Executor | None) -> Packed:

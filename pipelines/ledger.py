@@ -16,7 +16,7 @@ from manifests import store
 from manifests.schema import Split
 from manifests.seal import Count, File, Seal
 from pipelines.config import BuildConfig
-from pipelines.gate import Line
+from pipelines.specs import Line
 
 _SCHEMA = pa.schema(
     [

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 from manifests.schema import Record, Status, Step, Turn
 from manifests.seal import Shard
-from pipelines.gate import Line, ShardPlan
 from pipelines.locators import Images
+from pipelines.specs import Line, ShardPlan
 from pipelines.table import BOX, reason
 from shards import writer
-from shards.images import ImageError, ImagePolicy, Stored, oriented, store_image
+from shards.images import ImageError, ImagePolicy, Stored, codecs, oriented, store_image
 from shards.writer import ShardWriter, Source
 
 Rows = list[dict[str, Any]]
@@ -31,6 +31,11 @@ class Packed(msgspec.Struct, frozen=True, kw_only=True):
 
     shard: Shard
     lines: tuple[Line, ...]
+
+
+def ready() -> None:
+    """Load the codecs, so that the first picture does not wait for them."""
+    codecs()
 
 
 def pack(plan: ShardPlan, root: Path, out: Path, policy: ImagePolicy) -> Packed:

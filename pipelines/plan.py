@@ -25,10 +25,10 @@ from pipelines.build import check_apart, full_disk_named
 from pipelines.config import BuildConfig
 from pipelines.engine import Engine, Walk, helpers
 from pipelines.fingerprint import fingerprint
-from pipelines.gate import Line, ShardPlan
 from pipelines.locators import Images
 from pipelines.prepare import Found, Prepared, prepare
 from pipelines.scenes import draw_scenes
+from pipelines.specs import Line, ShardPlan
 from shards.images import ImageError
 
 _PROBE = 48  # records of a corpus that are packed to see what packing costs

@@ -17,7 +17,8 @@ from pipelines import alike, augment, ledger
 from pipelines.buckets import Placed, guard, place
 from pipelines.config import BuildConfig
 from pipelines.corpora import CorpusError, EmptyCorpusError
-from pipelines.gate import Gated, Line, ShardPlan, gate
+from pipelines.gate import Gated, gate
+from pipelines.specs import Line, ShardPlan
 from pipelines.table import write_rows
 
 S = TypeVar("S")

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.schema import seen_site
-from pipelines.gate import ShardPlan
 from pipelines.robots.scene import scene_jpeg
+from pipelines.specs import ShardPlan
 
 _CHUNK = 64  # scenes that a helper draws at a time
 _SCHEMA = pa.schema([("key", pa.string()), ("jpeg", pa.binary())])

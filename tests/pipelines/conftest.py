@@ -21,8 +21,9 @@ from pipelines.build import build
 from pipelines.cli import app
 from pipelines.corpora import Folders
 from pipelines.engine import Threads
-from pipelines.gate import ShardPlan, gate
+from pipelines.gate import gate
 from pipelines.protect import Protect
+from pipelines.specs import ShardPlan
 from pipelines.table import Row
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

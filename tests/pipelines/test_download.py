@@ -313,8 +313,8 @@ def test_the_command_takes_root_and_corpora_from_a_config(tmp_path, monkeypatch)
     config.write_text(yaml.safe_dump({"root": "data/x", "corpora": {"robots": {}}}))
     assert CliRunner().invoke(app, ["download", "--config", str(config)]).exit_code == 0
     assert called == [
-        (Path("data/x"), ("coco",), True, False),
+        (Path("data/x").resolve(), ("coco",), True, False),
         (Path("data/base_vlm"), (), False, True),
         (Path("data/base_vlm"), ("gqa",), False, False),
-        (Path("data/x"), ("robots",), False, False),  # which is refused, and not "all"
+        (Path("data/x").resolve(), ("robots",), False, False),  # which is refused, and not "all"
     ]

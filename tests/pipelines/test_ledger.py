@@ -8,7 +8,7 @@ import pytest
 from manifests.seal import Count
 from pipelines import config as configs
 from pipelines import ledger
-from pipelines.gate import Line
+from pipelines.specs import Line
 
 
 def line(status, annotations, reason="", corpus="coco", split: Any = "train", example="such"):

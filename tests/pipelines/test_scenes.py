@@ -8,9 +8,9 @@ import pytest
 
 from manifests.schema import canonical_json
 from pipelines.engine import helpers
-from pipelines.gate import ShardPlan
 from pipelines.robots.scene import scene_jpeg
 from pipelines.scenes import draw_scenes
+from pipelines.specs import ShardPlan
 from pipelines.table import Row, write_rows
 
 YARD = {"indoor": 0, "terrain": "pavement"}
