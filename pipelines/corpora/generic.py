@@ -37,9 +37,9 @@ SPLITS: dict[str, Split | None] = {
 LAYOUT: Layout = "hash"
 _SAMPLE = 50  # records of each file that a survey looks at
 _TEXTS = (str, int, float)  # an answer may be a number
-_COCO = re.compile(
-    r"(?:COCO_(?:train|val|test)20\d\d_|\b(?:train|val|test)20\d\d/)(\d{12})(?:_\d+)?\."
-)
+# Names that say which picture it is, wherever it lies: COCO's twelve digits, Visual Genome's folder.
+_COCO = re.compile(r"(?:^|[/: ]|COCO_(?:train|val|test)20\d\d_)(\d{12})(?:_\d+)?\.jpe?g")
+_VISUAL_GENOME = re.compile(r"\bVG_100K(?:_2)?/(\d+)\.")
 _ADDRESS = re.compile(r"https?://")
 _IS_SPLIT = re.compile(r"(?:^|[/_.-])(train|training|val|valid|validation|dev|test)(?=[/_.-])")
 
@@ -201,6 +201,8 @@ class _Pictures:
         group = url_group(url) if url else f"{self.folders.corpus}:{identified}"
         if match := _COCO.search(f"{locator} {name}"):
             group = image_group("coco", match[1])
+        elif match := _VISUAL_GENOME.search(f"{locator} {name}"):
+            group = image_group("vg", match[1])
         return _Image(identity, group, locator or "", error)
 
     def _find(self, parent: Path, name: str) -> tuple[str, str | None]:

@@ -2,7 +2,7 @@
 
     make bench NAME=build [CORPUS=folder] [PEERS=python]
 
-CORPUS is a COCO folder (annotations/captions_train2017.json, train2017/); without one, 1,500
+CORPUS is a COCO folder (annotations/captions_train2017.json, train2017/); without one, 4,000
 photo-like JPEGs of 640x480 are drawn into data/bench/photos, the same on every machine. PEERS is
 the Python of an environment with img2dataset. All run by turns in the same rounds on two workers
 and on files that the page cache holds; medians are compared.
@@ -44,7 +44,7 @@ from shards.images import ImagePolicy
 
 _MEMORY = Path("/dev/shm")  # all write there, so that nobody waits for a disk
 PHOTOS = Path("data/bench/photos")
-_PICTURES, _ROUNDS, _WORKERS, _SIZE, _QUALITY = 1500, 3, 2, 224, 90
+_PICTURES, _ROUNDS, _WORKERS, _SIZE, _QUALITY = 4000, 3, 2, 224, 90
 _BITS = {"squash": 4, "keep": 2}  # the longer a shard takes, the more, so that workers end together
 _FIELD = 1024  # pixels a side of the noise that pictures are cut from
 _IMG2DATASET = """
