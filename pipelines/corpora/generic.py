@@ -37,7 +37,7 @@ SPLITS: dict[str, Split | None] = {
 LAYOUT: Layout = "hash"
 _SAMPLE = 50  # records of each file that a survey looks at
 _TEXTS = (str, int, float)  # an answer may be a number
-# Names that say which picture it is, wherever it lies: COCO's twelve digits, Visual Genome's folder.
+# Names that say which picture it is: COCO's twelve digits, a number in Visual Genome's folder.
 _COCO = re.compile(r"(?:^|[/: ]|COCO_(?:train|val|test)20\d\d_)(\d{12})(?:_\d+)?\.jpe?g")
 _VISUAL_GENOME = re.compile(r"\bVG_100K(?:_2)?/(\d+)\.")
 _ADDRESS = re.compile(r"https?://")
