@@ -11,7 +11,7 @@ and on files that the page cache holds; medians are compared.
 - tar: `tar cf` of the folder, one process
 - squash, keep: the pipeline itself; "pack" is its node that opens images, "whole" all of the build
   but the start of its helper processes, which is told apart: it is the same for a million pictures.
-  All write to memory; fsync is done afterwards, on the disk, and told apart.
+  All write beside the corpus, to the page cache; fsync is done afterwards and told apart.
 - img2dataset: `download` of file:// addresses, resized to 224 on the short side, two processes
 """
 
@@ -22,8 +22,9 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
@@ -36,13 +37,13 @@ from rich.console import Console
 from rich.table import Table
 
 from manifests import store
+from pipelines import build as building
 from pipelines.build import build
 from pipelines.config import BuildConfig, CorpusConfig
 from pipelines.engine import Threads
 from pipelines.protect import Protect
 from shards.images import ImagePolicy
 
-_MEMORY = Path("/dev/shm")  # all write there, so that nobody waits for a disk
 PHOTOS = Path("data/bench/photos")
 _PICTURES, _ROUNDS, _WORKERS, _SIZE, _QUALITY = 4000, 3, 2, 224, 90
 _BITS = {"squash": 4, "keep": 2}  # the longer a shard takes, the more, so that workers end together
@@ -75,7 +76,7 @@ def main() -> None:
 
     spawn = get_context("spawn")
     with (
-        tempfile.TemporaryDirectory(dir=_MEMORY) as folder,
+        tempfile.TemporaryDirectory(dir=corpus.parent) as folder,
         ProcessPoolExecutor(_WORKERS, spawn, _hold, (pictures,)) as pool,
     ):
         out = Path(folder)
@@ -143,18 +144,42 @@ def _build(corpus: Path, policy: ImagePolicy, out: Path) -> dict[str, float]:
         protect=Protect(near_duplicates="off"),  # the others compare no pictures either
         workers=_WORKERS,
     )
-    shards, disk = out / "shards", corpus.parent / "synced"
-    whole = _timed(lambda: build(config, shards, Threads(_WORKERS), Console(quiet=True)))
+    shards = out / "shards"
+    with _unsynced():
+        whole = _timed(lambda: build(config, shards, Threads(_WORKERS), Console(quiet=True)))
     nodes = {
         n["node"]: n["seconds"] for n in json.loads((shards / "build.json").read_text())["nodes"]
     }
-    shutil.copytree(shards, disk)
-    files = [path for path in disk.rglob("*") if path.is_file()]
+    files = [path for path in shards.rglob("*") if path.is_file()]
     synced = _timed(lambda: [store.sync(path) for path in files])
     shutil.rmtree(shards)
-    shutil.rmtree(disk)
     started = nodes.get("start", 0)
     return {"start": started, "pack": nodes["pack"], "whole": whole - started, "fsync": synced}
+
+
+@contextmanager
+def _unsynced() -> Iterator[None]:
+    """Files are written as ever, but nobody waits for the disk, in this process or a helper's."""
+    sync, helpers = store.sync, building.helpers
+    store.sync, building.helpers = _no_sync, _unsynced_helpers
+    try:
+        yield
+    finally:
+        store.sync, building.helpers = sync, helpers
+
+
+@contextmanager
+def _unsynced_helpers(count: int) -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(count, get_context("spawn"), _stop_syncing) as pool:
+        yield pool
+
+
+def _stop_syncing() -> None:
+    store.sync = _no_sync
+
+
+def _no_sync(path: Path) -> None:
+    pass
 
 
 def _tar(corpus: Path, out: Path) -> None:
