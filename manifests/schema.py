@@ -46,7 +46,7 @@ SITE_FACTS = (
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,90}")
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class Turn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One prompt and its target. Turns of one `thread` follow one another; threads stand alone.
 
     `box` is (x0, y0, x1, y1) in 0..1 of the oriented image. `id` is the annotation's own id in its
@@ -64,7 +64,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     box: tuple[float, float, float, float] | None = None
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One subtask of a plan: what is done, by which robot, and when (equal orders run together)."""
 
     text: str

@@ -1,5 +1,6 @@
 """How the nodes of a build are run and shown; what they do is in `build.py`."""
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -70,7 +71,7 @@ def helpers(count: int) -> Iterator[Executor]:
     """`count` processes for what is Python, which one process runs on one core only; they start
     when the first of it is submitted. Raises ChildProcessError if one is killed."""
     context = get_context("spawn")
-    with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(count, context, initializer=prepare_helper) as pool:
         try:
             yield pool
         except BrokenExecutor as error:
@@ -83,8 +84,11 @@ def helpers(count: int) -> Iterator[Executor]:
             raise
 
 
-def _end_with_parent() -> None:
-    """A parent that is killed cannot end its helpers: each ends itself."""
+def prepare_helper() -> None:
+    """A helper ends with its parent, which cannot end it when it is killed, and works alone on its
+    core."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy: its threads would wait by spinning
+    gc.set_threshold(100_000)  # rows come by the thousand, and none in cycles
     parent = parent_process()
     assert parent is not None, "runs in a helper"
     Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -11,7 +11,6 @@ to elsewhere; nothing but regular files is opened.
 
 import os
 import stat
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from shards.images import MAX_BYTES, ImageError
 
+_OPEN_FOLDERS = 64  # descriptors
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -41,7 +41,7 @@ class Images:
 
     def __init__(self, root: Path) -> None:
         self._root = os.path.realpath(root)
-        self._folder = lru_cache(4096)(self._checked_folder)
+        self._folders: dict[str, tuple[str, int]] = {}
         self._range_of: tuple[str, int] | None = None
         self._group_of: tuple[str, str, pa.ChunkedArray] | None = None
 
@@ -49,6 +49,15 @@ class Images:
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        self._close_folders()
+        self._close_range()
+
+    def _close_folders(self) -> None:
+        for _, descriptor in self._folders.values():
+            os.close(descriptor)
+        self._folders.clear()
+
+    def _close_range(self) -> None:
         if self._range_of:
             os.close(self._range_of[1])
             self._range_of = None
@@ -86,7 +95,7 @@ class Images:
         if nbytes > MAX_BYTES:
             raise ImageError(f"too many bytes: {nbytes:,} in {relative}, over {MAX_BYTES:,}")
         if self._range_of is None or self._range_of[0] != relative:
-            self.__exit__()
+            self._close_range()
             self._range_of = (relative, self._open(relative)[0])
         data = os.pread(self._range_of[1], nbytes, offset)
         while len(data) < nbytes and (
@@ -114,26 +123,30 @@ class Images:
     def _open(self, relative: str) -> tuple[int, int]:
         """An open descriptor and the size of a regular file below the root."""
         folder, _, name = relative.rpartition("/")
-        path = f"{self._folder(folder)}/{name}"
         if name in ("", ".", ".."):
             raise ImageError(f"unsafe path: {relative!r} is no file below the root")
-        found = os.lstat(path)
+        path, within = self._folders.get(folder) or self._folder(folder)
+        found = os.stat(name, dir_fd=within, follow_symlinks=False)
         if stat.S_ISLNK(found.st_mode):
-            path = os.path.realpath(path)
-            self._inside(path, relative)
-            found = os.lstat(path)
+            name = os.path.realpath(f"{path}/{name}")
+            self._inside(name, relative)
+            found = os.lstat(name)
         if not stat.S_ISREG(found.st_mode):
             raise ImageError(f"unsafe path: {relative} is no regular file")
-        return os.open(path, _FLAGS), found.st_size
+        return os.open(name, _FLAGS, dir_fd=within), found.st_size
 
-    def _checked_folder(self, relative: str) -> str:
-        """The real path of a folder below the root."""
+    def _folder(self, relative: str) -> tuple[str, int]:
+        """The real path of a folder below the root, and its descriptor: kept open, so that its path
+        is not walked for each of its files."""
         pure = PurePosixPath(relative)
         if pure.is_absolute() or ".." in pure.parts:
             raise ImageError(f"unsafe path: {relative!r} leads out of the root")
         path = os.path.realpath(f"{self._root}/{relative}")
         self._inside(path, relative)
-        return path
+        if len(self._folders) >= _OPEN_FOLDERS:
+            self._close_folders()
+        self._folders[relative] = path, os.open(path, _FLAGS | os.O_DIRECTORY)
+        return self._folders[relative]
 
     def _inside(self, path: str, relative: str) -> None:
         if path != self._root and not path.startswith(self._root.rstrip("/") + "/"):

@@ -9,8 +9,9 @@ import struct
 from typing import NamedTuple
 
 START, END = b"\xff\xd8\xff", b"\xff\xd9"
+_SEGMENT = struct.Struct(">BBH")  # 0xff, its kind, its length
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive: what every decoder reads
-_APP1, _SCAN, _FILL = 0xE1, 0xDA, 0xFF
+_APP1, _SCAN, _MARK, _FILL = 0xE1, 0xDA, 0xFF, 0xFF
 _ORIENTATION, _SHORT = 0x0112, 3
 
 
@@ -38,18 +39,19 @@ def header(data: bytes | memoryview) -> Header:
     at, frame, orientation = 2, None, None
     try:
         while True:
-            while data[at] == data[at + 1] == _FILL:
+            mark, kind, length = _SEGMENT.unpack_from(data, at)
+            if mark != _MARK:
+                raise JpegError(f"byte {at} is {mark:#04x}, not the next segment's 0xff")
+            if kind == _FILL:
                 at += 1
-            if data[at] != 0xFF:
-                raise JpegError(f"byte {at} is {data[at]:#04x}, not the next segment's 0xff")
-            kind, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
+                continue
             if kind == _SCAN:
                 break
             if kind in _FRAMES and frame is None:
                 frame = struct.unpack_from(">BHHB", data, at + 4)
             elif kind == _APP1 and orientation is None and data[at + 4 : at + 10] == b"Exif\0\0":
                 orientation = exif_orientation(bytes(data[at + 10 : at + 2 + length]))
-            at += 2 + max(length, 2)
+            at += 2 + (length if length > 2 else 2)
     except (IndexError, struct.error):
         raise JpegError(f"ends after {len(data):,} bytes, before its first scan") from None
     if frame is None:

@@ -40,7 +40,7 @@ from manifests import store
 from pipelines import build as building
 from pipelines.build import build
 from pipelines.config import BuildConfig, CorpusConfig
-from pipelines.engine import Threads
+from pipelines.engine import Threads, prepare_helper
 from pipelines.protect import Protect
 from shards.images import ImagePolicy
 
@@ -175,6 +175,7 @@ def _unsynced_helpers(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _stop_syncing() -> None:
+    prepare_helper()
     store.sync = _no_sync
 
 

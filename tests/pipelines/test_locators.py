@@ -76,11 +76,30 @@ def test_only_regular_files_are_opened(root, monkeypatch):
     os.mkfifo(root / "pipe.jpg")
     (root / "folder.jpg").mkdir()
     (root / "null.jpg").symlink_to("/dev/null")
-    monkeypatch.setattr(os, "open", None)  # it is not even tried
+    really = os.open
+
+    def only_folders(path, flags, **options):
+        assert flags & os.O_DIRECTORY, "it is not even tried"
+        return really(path, flags, **options)
+
+    monkeypatch.setattr(os, "open", only_folders)
     with Images(root) as images:
         for name in ("pipe.jpg", "folder.jpg", "null.jpg"):
             with pytest.raises(ImageError, match="^unsafe path: "):
                 images.read(f"file:{name}")
+
+
+def test_folders_are_kept_open_but_not_many_and_not_for_long(root):
+    folders = [root / f"part-{i}" for i in range(100)]
+    for i, folder in enumerate(folders):
+        folder.mkdir()
+        (folder / "1.jpg").write_bytes(b"%d" % i)
+    before = len(os.listdir("/proc/self/fd"))
+    with Images(root) as images:
+        for i in (*range(100), *range(100)):
+            assert images.read(f"file:part-{i}/1.jpg") == b"%d" % i
+            assert len(os.listdir("/proc/self/fd")) <= before + 64
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_root_that_is_a_link_is_the_folder_it_leads_to(root, tmp_path):

@@ -64,7 +64,7 @@ def test_records_stay_in_the_order_they_were_added(tmp_path, write_shard):
 
 
 def test_large_records_are_written_and_hashed_whole(tmp_path, write_shard):
-    images = [bytes([number]) * 50_000 * number for number in range(1, 9)]
+    images = [bytes([number]) * 50_000 * number for number in range(1, 14)]  # to 650 kB
     records = [_tiny(f"k{number}", image=image) for number, image in enumerate(images)]
     shard = write_shard(tmp_path, records)
     data = (tmp_path / shard.tar).read_bytes()
