@@ -93,11 +93,11 @@ def test_folders_are_kept_open_but_not_many_and_not_for_long(root):
     folders = [root / f"part-{i}" for i in range(100)]
     for i, folder in enumerate(folders):
         folder.mkdir()
-        (folder / "1.jpg").write_bytes(b"%d" % i)
+        (folder / "1.jpg").write_bytes(str(i).encode())
     before = len(os.listdir("/proc/self/fd"))
     with Images(root) as images:
         for i in (*range(100), *range(100)):
-            assert images.read(f"file:part-{i}/1.jpg") == b"%d" % i
+            assert images.read(f"file:part-{i}/1.jpg") == str(i).encode()
             assert len(os.listdir("/proc/self/fd")) <= before + 64
     assert len(os.listdir("/proc/self/fd")) == before
 
