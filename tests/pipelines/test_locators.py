@@ -1,6 +1,7 @@
 """Locators: the bytes that they name, and nothing outside of the root."""
 
 import os
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,12 +95,13 @@ def test_folders_are_kept_open_but_not_many_and_not_for_long(root):
     for i, folder in enumerate(folders):
         folder.mkdir()
         (folder / "1.jpg").write_bytes(str(i).encode())
-    before = len(os.listdir("/proc/self/fd"))
+    open_files = Path("/proc/self/fd")
+    before = len([*open_files.iterdir()])
     with Images(root) as images:
         for i in (*range(100), *range(100)):
             assert images.read(f"file:part-{i}/1.jpg") == str(i).encode()
-            assert len(os.listdir("/proc/self/fd")) <= before + 64
-    assert len(os.listdir("/proc/self/fd")) == before
+            assert len([*open_files.iterdir()]) <= before + 64
+    assert len([*open_files.iterdir()]) == before
 
 
 def test_a_root_that_is_a_link_is_the_folder_it_leads_to(root, tmp_path):
