@@ -1,4 +1,4 @@
-"""Read and write what lies on disk. All writing of data goes through this module.
+"""Read and write what lies on disk. All writing of data goes through this module, by `disk`.
 
 A file appears under its final name whole or not at all: it is written beside its place under a
 temporary name, synced, renamed, and its folder synced.
@@ -7,64 +7,70 @@ temporary name, synced, renamed, and its folder synced.
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.seal import NAME, File, Seal
+from manifests import disk
+from manifests.disk import TEMPORARY
+from manifests.seal import NAME, File, Seal, SealError
 
 if TYPE_CHECKING:
     import polars as pl
 
-TEMPORARY = ".tmp-"  # how unfinished names begin; readers and validators know it
-
 _UMASK = os.umask(0o077)  # can only be read by setting it; put back at once, before any thread
 os.umask(_UMASK)
+_SHARDS = re.compile(r"(?P<corpus>.+)-(train|val|test)-.+-[0-9a-f]{8}\.(tar|tar\.idx|parquet)")
 
 
-def sync(path: Path) -> None:
-    """fsync a file or a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+class NewFile:
+    """A file under a temporary name, at `path`, until it is published."""
+
+    def __init__(self, folder: Path) -> None:
+        disk.make_folder(folder)
+        self.descriptor, self.path = disk.create(folder)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`. Raises OSError if not all of it could be written."""
+        disk.write(self.descriptor, data)
+
+    def publish(self, final: Path) -> None:
+        """Give it its final name in the same folder, durably."""
+        publish(self.path, final)
 
 
 @contextmanager
-def new_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """An open temporary file in `folder`, to be named by `publish`; removed if it is not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
-    temporary = Path(name)
+def new_file(folder: Path) -> Iterator[NewFile]:
+    """A new file in `folder`, which is removed if it is not published when the block ends."""
+    file = NewFile(folder)
     try:
-        with os.fdopen(descriptor, "w+b") as file:
-            yield file, temporary
+        yield file
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(file.descriptor)
+        disk.remove(file.path)
 
 
 def publish(temporary: Path, final: Path) -> None:
     """Give a finished temporary file or folder of the same parent its final name, durably."""
     # Temporary names are private (0600, 0700); a data set is shared as the user's umask allows.
-    temporary.chmod((0o777 if temporary.is_dir() else 0o666) & ~_UMASK)
-    sync(temporary)
-    temporary.rename(final)
-    sync(final.parent)
+    disk.set_mode(temporary, (0o777 if temporary.is_dir() else 0o666) & ~_UMASK)
+    disk.sync(temporary)
+    disk.rename(temporary, final)
+    disk.sync(final.parent)
 
 
 def write(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, at once."""
-    with new_file(path.parent) as (file, temporary):
+    with new_file(path.parent) as file:
         file.write(data)
-        file.flush()
-        publish(temporary, path)
+        file.publish(path)
 
 
 def write_named(folder: Path, stem: str, suffix: str, data: bytes) -> File:
@@ -88,7 +94,7 @@ def new_folder(final: Path) -> Iterator[Path]:
     try:
         yield temporary
         for file in temporary.rglob("*"):
-            sync(file)
+            disk.sync(file)
         publish(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -100,7 +106,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
     Raises BlockingIOError if one does already.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(folder)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,6 +122,33 @@ def sole_writer(folder: Path) -> Iterator[None]:
 def commit(folder: Path, seal: Seal) -> None:
     """Replace the folder's seal: from here on the new data set is the one that is read."""
     write(folder / NAME, seal.encode())
+
+
+def collect(folder: Path, corpora: Iterable[str] = ()) -> None:
+    """Remove what the seal in force does not list: shards, manifests and ledgers of an older one,
+    of a build that failed or was killed; and unfinished files, of its corpora and of these.
+
+    By their names: the folder may hold a user's own files, which are nobody's to remove.
+    """
+    listed: set[Path] = set()
+    known = set(corpora)
+    with suppress(SealError):
+        sealed = Seal.read(folder)
+        for shard in sealed.shards:
+            listed |= {folder / shard.tar, folder / f"{shard.tar}.idx", folder / shard.manifest}
+        listed.add(folder / sealed.reasons.path)
+        known.update(shard.corpus for shard in sealed.shards)
+    ours = [*folder.glob("manifests/ledger-*.parquet")]
+    for part in (*folder.glob("*"), *folder.glob("manifests/*")):
+        named = ((path, _SHARDS.fullmatch(path.name)) for path in part.glob("*"))
+        ours += [path for path, name in named if name and name["corpus"] == part.name]
+    for part in (folder, folder / "manifests", *(folder / name for name in known)):
+        ours += [path for path in part.glob(f"{TEMPORARY}*") if path.is_file()]
+    for name in known:
+        ours += (folder / "manifests" / name).glob(f"{TEMPORARY}*")
+    for path in ours:
+        if path not in listed:
+            disk.remove(path)
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -6,11 +6,10 @@ process's threads, or as Prefect tasks (`flows.py`). One build at a time writes 
 
 import errno
 import platform
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,9 +19,9 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from manifests import store
+from manifests import disk, store
 from manifests.schema import SCHEMA_VERSION, Split
-from manifests.seal import FORMAT, Seal, SealError, Shard, merkle_root
+from manifests.seal import FORMAT, Seal, Shard, merkle_root
 from pipelines import alike, ledger, pack
 from pipelines.config import BuildConfig
 from pipelines.engine import Engine, Walk, helpers
@@ -33,7 +32,6 @@ from pipelines.specs import Line, ShardPlan
 from shards.images import codecs
 
 _FEW = 1000  # records that are packed as soon as helper processes would have started
-_OURS = re.compile(r"(?P<corpus>.+)-(train|val|test)-.+-[0-9a-f]{8}\.(tar|parquet)")
 
 
 class BuildError(ValueError):
@@ -86,7 +84,7 @@ def full_disk_named(out: Path) -> Iterator[None]:
 
 def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> Seal:
     started, walk = datetime.now(UTC), Walk(console, engine)
-    work = out / f"{store.TEMPORARY}build"
+    work = out / f"{disk.TEMPORARY}build"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
 
@@ -112,7 +110,7 @@ def _build(config: BuildConfig, out: Path, engine: Engine, console: Console) -> 
         (sealed,) = walk.each("seal", partial(seal, config=config, out=out), finished, ["all"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        _collect(out, config)
+        store.collect(out, config.corpora)
     for found in prepared.found:
         for note in found.notes:
             console.print(Text(f"note: {found.corpus}: {note}", style="dim"), soft_wrap=True)
@@ -174,31 +172,6 @@ def _records(shards: Sequence[Shard]) -> dict[tuple[str, Split], int]:
         place = (shard.corpus, shard.split)
         records[place] = records.get(place, 0) + shard.records
     return records
-
-
-def _collect(out: Path, config: BuildConfig) -> None:
-    """Remove shards and manifests that no seal lists: an older build's, a crash's, or those of this
-    one if it failed.
-
-    By their names: `out` may hold a user's own tars, which are nobody's to remove.
-    """
-    listed: set[Path] = set()
-    corpora = set(config.corpora)
-    with suppress(SealError):
-        sealed = Seal.read(out)
-        listed = {out / name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
-        listed.add(out / sealed.reasons.path)
-        corpora.update(shard.corpus for shard in sealed.shards)
-    ours = list(out.glob("manifests/ledger-*.parquet"))
-    for folder in (*out.glob("*"), *out.glob("manifests/*")):
-        named = ((path, _OURS.fullmatch(path.name)) for path in folder.glob("*"))
-        ours += [path for path, name in named if name and name["corpus"] == folder.name]
-        if folder.name in corpora:
-            ours += (path for path in folder.glob(f"{store.TEMPORARY}*") if path.is_file())
-    ours += (path for path in out.glob(f"{store.TEMPORARY}*") if path.is_file())
-    for path in ours:
-        if path not in listed:
-            path.unlink()
 
 
 def _describe(

@@ -9,7 +9,6 @@ the old data set stands, and what results is what a build with these bits would 
 
 import hashlib
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,7 +47,7 @@ def reshard(
                 sealed = _divide_place(folder, sealed, old, place, bits, progress)
                 store.commit(folder, sealed)
         finally:
-            _collect(folder, place)
+            store.collect(folder)
     return sealed
 
 
@@ -134,16 +133,3 @@ def _extent(descriptor: int, folder: Path, shard: Shard, row: dict[str, Any]) ->
             f"Check with: python -m shards validate {folder}, then build again"
         )
     return data
-
-
-def _collect(folder: Path, place: str) -> None:
-    """Remove what the seal in force does not list of a place: the old shards after a commit, the
-    new ones without it, and what a kill left."""
-    sealed, (corpus, split) = Seal.read(folder), place.split("/")
-    listed = {name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
-    ours = re.compile(rf"{corpus}-{split}-\d{{5}}-[0-9a-f]{{8}}\.(tar|parquet)")
-    for part in (".", corpus, f"manifests/{corpus}"):
-        for path in (folder / part).iterdir():
-            unlisted = ours.fullmatch(path.name) and f"{part}/{path.name}" not in listed
-            if path.is_file() and (unlisted or path.name.startswith(store.TEMPORARY)):
-                path.unlink()

@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from manifests import schema, seal
+from manifests.disk import TEMPORARY
 from manifests.schema import MANIFEST, Record
 from manifests.seal import Count, Seal, SealError, Shard
-from manifests.store import TEMPORARY
 from shards import tar, writer
 from shards.reader import DamageError, Source, parse
 

@@ -12,7 +12,7 @@ in handing over than it saves, as shards are packed side by side.
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -79,8 +79,7 @@ class ShardWriter:
 
     def __enter__(self) -> "ShardWriter":
         self._context = store.new_file(self._out / self._corpus)
-        self._file: IO[bytes]
-        self._file, self._temporary = self._context.__enter__()
+        self._file = self._context.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -148,7 +147,6 @@ class ShardWriter:
         corpus, split = self._corpus, self._split
         self._write(tar.END)
         self._flush()
-        self._file.flush()
         sha256 = self._sha256.hexdigest()
         tar_name = f"{self._stem}-{sha256[:8]}.tar"
         for written in self._rows.values():
@@ -159,7 +157,7 @@ class ShardWriter:
         manifest = store.parquet_bytes(pa.Table.from_pylist(rows, schema=MANIFEST))
         manifest_sha256 = hashlib.sha256(manifest).hexdigest()
         manifest_name = f"manifests/{corpus}/{self._stem}-{manifest_sha256[:8]}.parquet"
-        store.publish(self._temporary, self._out / corpus / tar_name)
+        self._file.publish(self._out / corpus / tar_name)
         store.write(self._out / manifest_name, manifest)
         return Shard(
             corpus=corpus,

@@ -94,21 +94,20 @@ class Crawler:
             said = msgspec.json.decode(stats.read_bytes())
             return Counts(rows=said["count"], images=said["successes"])
         begun, rows = datetime.now(UTC), []
-        with store.new_file(folder) as (file, temporary):
+        with store.new_file(folder) as file:
             for got in self._each(_blank_rows(chunk)):
                 rows.append(got.row)
                 report(len(rows))
                 if got.data is not None:
                     file.write(_members(got.row, got.data))
             file.write(tar.END)
-            file.flush()
             images = sum(row["status"] == "success" for row in rows)
             if not images and len(rows) >= 100:
                 raise CrawlError(
                     f"none of {len(rows):,} images of {stats.with_name(name)} came; the first: "
                     f"{rows[0]['error_message']}. Is the network there? Run the same command again"
                 )
-            store.publish(temporary, folder / f"{name}.tar")
+            file.publish(folder / f"{name}.tar")
         rows.sort(key=lambda row: row["key"])
         schema = pa.schema([*_SCHEMA, *addresses.kept_fields(chunk)])
         table = pa.Table.from_pylist(rows, schema=schema)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal, NamedTuple
 
-from manifests import store
+from manifests import disk
 
 Kind = Literal["zip", "tar"]
 _PIECE = 1 << 20
@@ -42,7 +42,7 @@ def unpack(archive: Path, kind: Kind, progress: Callable[[int, int | None], None
 
     `progress` is called with the bytes written so far. The archive stays. Raises UnpackError.
     """
-    temporary = archive.with_name(f"{store.TEMPORARY}{archive.name}")
+    temporary = archive.with_name(f"{disk.TEMPORARY}{archive.name}")
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
     temporary.mkdir()
     try:

@@ -36,7 +36,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from manifests import store
+from manifests import disk, store
 from pipelines import build as building
 from pipelines.build import build
 from pipelines.config import BuildConfig, CorpusConfig
@@ -151,7 +151,7 @@ def _build(corpus: Path, policy: ImagePolicy, out: Path) -> dict[str, float]:
         n["node"]: n["seconds"] for n in json.loads((shards / "build.json").read_text())["nodes"]
     }
     files = [path for path in shards.rglob("*") if path.is_file()]
-    synced = _timed(lambda: [store.sync(path) for path in files])
+    synced = _timed(lambda: [disk.sync(path) for path in files])
     shutil.rmtree(shards)
     started = nodes.get("start", 0)
     return {"start": started, "pack": nodes["pack"], "whole": whole - started, "fsync": synced}
@@ -160,12 +160,12 @@ def _build(corpus: Path, policy: ImagePolicy, out: Path) -> dict[str, float]:
 @contextmanager
 def _unsynced() -> Iterator[None]:
     """Files are written as ever, but nobody waits for the disk, in this process or a helper's."""
-    sync, helpers = store.sync, building.helpers
-    store.sync, building.helpers = _no_sync, _unsynced_helpers
+    sync, helpers = disk.sync, building.helpers
+    disk.sync, building.helpers = _no_sync, _unsynced_helpers
     try:
         yield
     finally:
-        store.sync, building.helpers = sync, helpers
+        disk.sync, building.helpers = sync, helpers
 
 
 @contextmanager
@@ -176,7 +176,7 @@ def _unsynced_helpers(count: int) -> Iterator[ProcessPoolExecutor]:
 
 def _stop_syncing() -> None:
     prepare_helper()
-    store.sync = _no_sync
+    disk.sync = _no_sync
 
 
 def _no_sync(path: Path) -> None:

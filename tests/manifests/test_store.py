@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from manifests import store
+from manifests import disk, store
+from manifests.disk import TEMPORARY
 
 
 class CrashError(Exception):
@@ -18,17 +19,16 @@ def _names(folder: Path) -> list[str]:
 
 
 def test_a_crash_in_new_file_leaves_nothing(tmp_path):
-    with pytest.raises(CrashError), store.new_file(tmp_path / "a") as (file, temporary):
+    with pytest.raises(CrashError), store.new_file(tmp_path / "a") as file:
         file.write(b"half")
-        file.flush()
-        assert temporary.name.startswith(store.TEMPORARY)
-        assert temporary.read_bytes() == b"half"
+        assert file.path.name.startswith(TEMPORARY)
+        assert file.path.read_bytes() == b"half"
         raise CrashError
     assert _names(tmp_path) == ["a"]
 
 
 def test_a_file_that_is_not_published_leaves_nothing(tmp_path):
-    with store.new_file(tmp_path) as (file, _):
+    with store.new_file(tmp_path) as file:
         file.write(b"never named")
     assert _names(tmp_path) == []
 
@@ -65,27 +65,27 @@ def test_write_replaces_at_once(tmp_path, monkeypatch):
     path = tmp_path / "dataset.json"
     store.write(path, b"old")
     seen = []
-    rename = Path.rename
+    rename = disk.rename
 
-    def watch(self: Path, target: Path) -> Path:
-        seen.append((path.read_bytes(), self.read_bytes()))
-        return rename(self, target)
+    def watch(old: Path, new: Path) -> None:
+        seen.append((path.read_bytes(), old.read_bytes()))
+        rename(old, new)
 
-    monkeypatch.setattr(Path, "rename", watch)
+    monkeypatch.setattr(disk, "rename", watch)
     store.write(path, b"new")
     assert seen == [(b"old", b"new")], "the old file stood until the whole new one took its name"
     assert path.read_bytes() == b"new"
     assert _names(tmp_path) == ["dataset.json"]
 
 
-@pytest.mark.parametrize("step", ["chmod", "rename"])
+@pytest.mark.parametrize("step", ["create", "write", "set_mode", "sync", "rename"])
 def test_a_crash_while_publishing_keeps_the_old_file(tmp_path, monkeypatch, step):
     store.write(tmp_path / "x", b"old")
 
     def crash(*arguments: object) -> None:
         raise CrashError
 
-    monkeypatch.setattr(Path, step, crash)
+    monkeypatch.setattr(disk, step, crash)
     with pytest.raises(CrashError):
         store.write(tmp_path / "x", b"new")
     assert (tmp_path / "x").read_bytes() == b"old"
@@ -94,15 +94,15 @@ def test_a_crash_while_publishing_keeps_the_old_file(tmp_path, monkeypatch, step
 
 def test_a_file_is_synced_before_it_is_named_and_its_folder_after(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(store, "sync", lambda path: calls.append(("sync", path.name)))
-    rename = Path.rename
+    monkeypatch.setattr(disk, "sync", lambda path: calls.append(("sync", path.name)))
+    rename = disk.rename
     monkeypatch.setattr(
-        Path, "rename", lambda self, to: calls.append(("rename", to.name)) or rename(self, to)
+        disk, "rename", lambda old, new: calls.append(("rename", new.name)) or rename(old, new)
     )
     store.write(tmp_path / "x", b"1")
     (first, temporary), *rest = calls
     assert first == "sync"
-    assert temporary.startswith(store.TEMPORARY)
+    assert temporary.startswith(TEMPORARY)
     assert rest == [("rename", "x"), ("sync", tmp_path.name)]
 
 

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from manifests import store
 from manifests.place import order_in_shard, shard_of
 from manifests.seal import Seal, SealError, merkle_root
-from shards import reshard as dividing
 from shards import writer
 from shards.cli import app
 from shards.reader import DamageError, Dataset
@@ -146,7 +145,7 @@ def test_a_kill_at_any_moment_leaves_one_whole_data_set(make, monkeypatch, momen
         published(temporary, final)
 
     monkeypatch.setattr(store, "publish", publish)  # 4 tars, 4 manifests, the seal
-    monkeypatch.setattr(dividing, "_collect", lambda *_: None)  # nor does anybody clean up
+    monkeypatch.setattr(store, "collect", lambda *_: None)  # nor does anybody clean up
     if moment < 9:
         with pytest.raises(Killed):
             reshard(folder, "coco/train", 2)

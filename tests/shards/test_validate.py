@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests import store
+from manifests import disk, store
 from manifests.schema import MANIFEST
 from manifests.seal import Seal, Shard
 from shards import tar
@@ -101,7 +101,7 @@ def test_a_whole_data_set_has_no_problem_and_every_shard_is_looked_at(copy):
     (copy / "index").mkdir()
     (copy / "index" / "coco-train.idx").touch()
     store.write(copy / "mine" / "holiday.tar", b"a user's own")
-    (copy / "coco" / f"{store.TEMPORARY}1").touch()  # of a build that runs now
+    (copy / "coco" / f"{disk.TEMPORARY}1").touch()  # of a build that runs now
     seen = []
     assert list(validate(copy, seen.append)) == []
     assert seen == list(Seal.read(copy).shards)
