@@ -1,4 +1,4 @@
-"""What an operator types: `python -m shards validate DIR`. Each command is a file in `commands/`."""
+"""What an operator types: `python -m shards validate DIR`. A command is a file in `commands/`."""
 
 import typer
 
