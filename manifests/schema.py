@@ -16,6 +16,7 @@ SCHEMA_VERSION = 1
 
 ROBOTS = ("Drone", "Underwater Robot", "Humanoid", "Robot with Wheels", "Robot with Legs")
 MAX_STEPS = 5  # steps of a plan that a Batch can hold
+MAX_THREAD = 65_535  # what the token cache can hold
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
@@ -104,6 +105,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 _MEMBER = tuple(f for f in Record.__struct_fields__ if f not in ("key", "image"))
 _encoder = msgspec.json.Encoder(order="sorted")
+_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 def canonical_json(value: object) -> str:
@@ -127,14 +129,31 @@ def check(record: Record) -> None:
     if len(record.plan) > MAX_STEPS:
         refuse(f"{len(record.plan)} steps; a plan has at most {MAX_STEPS}")
     for turn in record.turns:
-        if turn.thread < 0:
-            refuse(f"turn {turn.id} is of thread {turn.thread}; threads count from 0")
+        if not 0 <= turn.thread <= MAX_THREAD:
+            refuse(f"turn {turn.id} is of thread {turn.thread}; expected 0 to {MAX_THREAD}")
         if not turn.target.strip():
             refuse(f"turn {turn.id} has no target")
         if turn.box is not None:
             x0, y0, x1, y1 = turn.box
             if not (0 <= x0 <= x1 <= 1 and 0 <= y0 <= y1 <= 1):
                 refuse(f"turn {turn.id} has box {turn.box}; expected 0 <= x0 <= x1 <= 1, y alike")
+
+
+def decode_meta(text: str) -> dict[str, Any]:
+    """A record's `meta`. Raises ValueError where readers could make nothing of it."""
+    meta = _decoder.decode(text)
+    evidence, site = meta.get("evidence") or {}, meta.get("site") or {}
+    facts = evidence.get("facts", {}) if isinstance(evidence, dict) else {}
+    for name, part in (("evidence", evidence), ("its facts", facts), ("site", site)):
+        if not isinstance(part, dict):
+            raise ValueError(f"its meta has for {name} {part!r}, expected an object")
+    try:
+        site_vector(text)
+    except TypeError as error:  # of float, or of a terrain that is a list
+        raise ValueError(f"its meta has a site with a fact that is no number ({error})") from None
+    if canonical_json(meta) != text:
+        raise ValueError("its meta is not canonical JSON")
+    return meta
 
 
 def seen_site(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,15 +3,18 @@
 The root is the sha256 of a Merkle tree (RFC 6962: leaves and nodes are hashed apart, so that
 neither can pass for the other) over the sorted (corpus, split, id, tar sha256, rows_digest) and the
 schema's version: who knows the root can check a copy from anywhere. A seal holds no time, host or
-path of a machine; those are in `build.json`.
+path of a machine; those are in `build.json`. Its checksum, over all the rest of it, finds damage,
+not tampering: only a root that is known from elsewhere does.
 """
 
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from manifests.place import MAX_BITS
 from manifests.schema import SCHEMA_VERSION, Split, canonical_json
 
 NAME = "dataset.json"
@@ -23,21 +26,30 @@ class SealError(ValueError):
     """A folder holds no readable seal, or one that contradicts itself."""
 
 
+# A seal may come from anywhere: what it says is checked before a file is looked for by it. No name
+# holds a line's end or leads out of the folder, no number is one that nothing can have.
+_WORD = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
+Word = Annotated[str, msgspec.Meta(pattern=rf"\A{_WORD}\Z")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Amount = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Bits = Annotated[int, msgspec.Meta(ge=0, le=MAX_BITS)]
+
+
 class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One tar and its manifest, paths relative to the data set's folder."""
 
-    corpus: str
+    corpus: Word
     split: Split
-    id: str
-    tar: str
-    nbytes: int
-    sha256: str
-    manifest: str
-    manifest_nbytes: int
-    manifest_sha256: str
-    rows_digest: str
-    records: int
-    turns: int
+    id: Word
+    tar: Annotated[str, msgspec.Meta(pattern=rf"\A{_WORD}/{_WORD}\.tar\Z")]
+    nbytes: Amount
+    sha256: Digest
+    manifest: Annotated[str, msgspec.Meta(pattern=rf"\Amanifests/{_WORD}/{_WORD}\.parquet\Z")]
+    manifest_nbytes: Amount
+    manifest_sha256: Digest
+    rows_digest: Digest
+    records: Amount
+    turns: Amount
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -47,8 +59,8 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file of a data set, its path relative to the folder."""
 
-    path: str
-    nbytes: int
+    path: Annotated[str, msgspec.Meta(pattern=rf"\Amanifests/{_WORD}\.parquet\Z")]
+    nbytes: Amount
     sha256: str
 
 
@@ -87,7 +99,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     config_digest: str
     image_policy: dict[str, str | int]
     codecs: dict[str, str]
-    bits: dict[str, int]
+    bits: dict[str, Bits]
     ledger: tuple[Count, ...]
     reasons: File
     shards: tuple[Shard, ...]
@@ -96,16 +108,18 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def read(cls, folder: Path | str) -> "Seal":
         """The seal of a data set. Raises SealError, saying what was found and what to type next."""
         path = Path(folder) / NAME
+        if path.exists() and not path.is_file():  # a pipe would keep us waiting
+            raise SealError(f"{path} is no regular file, so no seal. {_AGAIN}")
         try:
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            raise SealError(
-                f"{folder} is not a sealed data set: it has no {NAME}. Build one with: "
-                f"python -m pipelines build --config pipelines/configs/demo.yaml --out {folder}"
-            ) from None
+            why = _why_none(Path(folder))
+            raise SealError(f"{folder} is not a sealed data set: {why}") from None
         try:
-            seal = msgspec.json.decode(data, type=cls)
-        except ValueError as error:  # of msgspec, or bytes that are not UTF-8
+            said = msgspec.json.decode(data, type=dict)
+            checksum = said.pop("checksum", None)
+            seal = msgspec.convert(said, cls)
+        except (ValueError, RecursionError) as error:  # of msgspec, or bytes that are not UTF-8
             raise SealError(f"{path} cannot be read: {error}. {_AGAIN}") from error
         if seal.format != FORMAT or seal.schema_version != SCHEMA_VERSION:
             raise SealError(
@@ -116,15 +130,38 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise SealError(
                 f"{path} was edited: its root does not follow from the shards it lists. {_AGAIN}"
             )
+        if checksum != _checksum(said):
+            raise SealError(f"{path} is damaged or was edited: its checksum differs. {_AGAIN}")
         return seal
 
     def encode(self) -> bytes:
         """The content of `dataset.json`; `manifests.store.commit` puts it there."""
-        return msgspec.json.format(msgspec.json.encode(self, order="sorted")) + b"\n"
+        said = msgspec.to_builtins(self)
+        whole = {**said, "checksum": _checksum(said)}
+        return msgspec.json.format(msgspec.json.encode(whole, order="sorted")) + b"\n"
 
     def select(self, corpus: str, split: str) -> list[Shard]:
         """The shards of a corpus and split in the order of their ids."""
         return [s for s in self.shards if (s.corpus, s.split) == (corpus, split)]
+
+
+def _why_none(folder: Path) -> str:
+    """What a path without a seal in it is, and what to type instead."""
+    if folder.is_dir():
+        return (
+            f"it has no {NAME}. Build one with: python -m pipelines build "
+            f"--config pipelines/configs/demo.yaml --out {folder}"
+        )
+    if folder.name == NAME and folder.is_file():
+        return f"it is a file of one. Name its folder: {folder.parent}"
+    if folder.exists():
+        return f"it is a file; expected the folder that holds {NAME}"
+    return f"it does not exist; expected the folder that holds {NAME}"
+
+
+def _checksum(said: dict) -> str:
+    """sha256 of a seal's content as canonical JSON."""
+    return hashlib.sha256(canonical_json(said).encode()).hexdigest()
 
 
 def rows_digest(rows: Iterable[dict]) -> str:

@@ -75,7 +75,7 @@ def load(path: Path | str, kind: type[T], overrides: Sequence[str] = ()) -> T:
     """
     path = Path(path)
     try:
-        data = yaml.load(path.read_text(), _Loader)
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         there = f"; {path.parent} has {', '.join(near)}" if near else ""

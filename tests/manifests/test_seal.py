@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import msgspec
 import pytest
@@ -28,13 +29,20 @@ def test_select_keeps_to_a_corpus_and_split(make_shard, make_seal):
 
 def test_no_seal_says_what_to_type(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    for folder in (tmp_path, tmp_path / "none", tmp_path / "file"):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / NAME).write_bytes(b"")
+    build = "python -m pipelines build --config pipelines/configs/demo.yaml --out"
+    holder = "expected the folder that holds dataset.json"
+    for path, why in {
+        tmp_path: f"it has no dataset.json. Build one with: {build} {tmp_path}",
+        tmp_path / "none": f"it does not exist; {holder}",
+        tmp_path / "file": f"it is a file; {holder}",
+        whole / NAME: f"it is a file of one. Name its folder: {whole}",
+    }.items():
         with pytest.raises(SealError) as caught:
-            Seal.read(folder)
-        assert str(caught.value) == (
-            f"{folder} is not a sealed data set: it has no dataset.json. Build one with: "
-            f"python -m pipelines build --config pipelines/configs/demo.yaml --out {folder}"
-        )
+            Seal.read(path)
+        assert str(caught.value) == f"{path} is not a sealed data set: {why}"
 
 
 @pytest.mark.parametrize(
@@ -64,6 +72,18 @@ def test_bytes_that_are_no_text_are_a_seal_error(tmp_path, make_shard, make_seal
     path = tmp_path / NAME
     path.write_bytes(path.read_bytes().replace(b"coco", b"c\xffco", 1))
     with pytest.raises(SealError, match="cannot be read: 'utf-8' codec"):
+        Seal.read(tmp_path)
+
+
+def test_an_edit_that_the_root_does_not_cover_is_found_by_the_checksum(
+    tmp_path, make_shard, make_seal
+):
+    store.commit(tmp_path, make_seal([make_shard()]))
+    path = tmp_path / NAME
+    edited = path.read_text().replace('"quality": 90', '"quality": 91')
+    assert edited != path.read_text()
+    path.write_text(edited)
+    with pytest.raises(SealError, match="is damaged or was edited: its checksum differs. Copy it"):
         Seal.read(tmp_path)
 
 
@@ -141,3 +161,32 @@ def test_a_ledger_balances_when_its_parts_add_up():
     assert Count(read=11, **fates, **line).balances
     for name in ("read", *fates):
         assert not Count(**({"read": 11, **fates} | {name: 9}), **line).balances
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"corpus": "/etc"},
+        {"id": "00000\nD: proven"},
+        {"tar": "../../outside/a.tar"},
+        {"tar": "coco/a\npipe:touch x.tar"},
+        {"manifest": "../precious.txt"},
+        {"manifest": "coco/coco-train-00001.tar"},
+        {"sha256": "g" * 64},
+        {"records": 2**70},
+        {"nbytes": -1},
+    ],
+)
+def test_a_forged_seal_that_names_what_no_build_writes_is_not_believed(
+    tmp_path, make_shard, make_seal, wrong
+):
+    forged = msgspec.structs.replace(make_shard(), **wrong)
+    store.commit(tmp_path, make_seal([forged]))
+    with pytest.raises(SealError, match="dataset.json cannot be read: Expected"):
+        Seal.read(tmp_path)
+
+
+def test_a_pipe_in_the_seal_s_place_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / NAME)
+    with pytest.raises(SealError, match="dataset.json is no regular file, so no seal"):
+        Seal.read(tmp_path)

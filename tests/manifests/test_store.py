@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from manifests import disk, store
 from manifests.disk import TEMPORARY
+from manifests.seal import SealError
 
 
 class CrashError(Exception):
@@ -36,6 +38,7 @@ def test_a_file_that_is_not_published_leaves_nothing(tmp_path):
 def test_a_crash_in_new_folder_leaves_nothing(tmp_path):
     with pytest.raises(CrashError), store.new_folder(tmp_path / "a" / "b") as folder:
         (folder / "half.npy").write_bytes(b"half")
+        assert folder.name.startswith(TEMPORARY)
         assert folder.parent == tmp_path / "a"
         assert not (tmp_path / "a" / "b").exists()
         raise CrashError
@@ -121,6 +124,116 @@ def test_modes_follow_the_umask(tmp_path, umask, file, folder):
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(store.__file__).parents[1])
     modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("x", "f", "f/y", "after")}
     assert modes == {"x": file, "f": folder, "f/y": file, "after": file}
+
+
+def test_a_lock_is_held_by_one_and_errors_of_what_it_guards_are_its_own(tmp_path):
+    refused = pytest.raises(BlockingIOError, match="another build is writing to .*/out; wait for")
+    with store.sole_writer(tmp_path / "out"), refused, store.sole_writer(tmp_path / "out"):
+        pass
+    with (
+        pytest.raises(BlockingIOError, match="a pipe is full"),
+        store.sole_writer(tmp_path / "out"),
+    ):
+        raise BlockingIOError("a pipe is full")
+    with store.sole_writer(tmp_path / "out"):
+        assert (tmp_path / "out").is_dir()
+
+
+@pytest.fixture
+def shard(tmp_path, make_shard):
+    """A shard whose files are in tmp_path, with the names that its digests give."""
+    place = {"corpus": "coco", "split": "val", "id": "00003"}
+    tar, manifest = "coco/coco-val-00003-aaaaaaaa.tar", "coco/coco-val-00003-bbbbbbbb.parquet"
+    digests = {"sha256": "a" * 64, "manifest_sha256": "b" * 64}
+    shard = make_shard(
+        **place, **digests, tar=tar, manifest=f"manifests/{manifest}", nbytes=10, manifest_nbytes=3
+    )
+    store.write(tmp_path / shard.tar, b"0123456789")
+    store.write(tmp_path / shard.manifest, b"012")
+    store.check_files(tmp_path, shard)
+    return shard
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        ({"corpus": "gqa"}, "tar is not sealed: .* make it gqa/gqa-val-00003-aaaaaaaa.tar"),
+        ({"split": "train"}, "tar is not sealed: .* make it coco/coco-train-00003-aaaaaaaa.tar"),
+        ({"id": "00004"}, "tar is not sealed: .* make it coco/coco-val-00004-aaaaaaaa.tar"),
+        ({"sha256": "c" * 64}, "aaaaaaaa.tar is not sealed: .* make it .*-cccccccc.tar"),
+        ({"manifest_sha256": "c" * 64}, "bbbbbbbb.parquet is not sealed: .* it .*-cccccccc.parq"),
+        (
+            {"tar": "../coco-val-00003-aaaaaaaa.tar"},
+            "^../coco-val-00003-aaaaaaaa.tar is not sealed",
+        ),
+        ({"nbytes": 11}, "coco-val-00003-aaaaaaaa.tar is not sealed: 10 bytes, 11 were written"),
+        ({"manifest_nbytes": 2}, "bbbbbbbb.parquet is not sealed: 3 bytes, 2 were written"),
+    ],
+)
+def test_a_lie_about_a_file_is_named_before_it_is_sealed(tmp_path, shard, lie, told):
+    with pytest.raises(SealError, match=told):
+        store.check_files(tmp_path, msgspec.structs.replace(shard, **lie))
+
+
+def test_a_file_that_is_gone_is_named_before_it_is_sealed(tmp_path, shard):
+    (tmp_path / shard.manifest).unlink()
+    with pytest.raises(SealError, match="bbbbbbbb.parquet is not sealed: it was written, and is"):
+        store.check_files(tmp_path, shard)
+
+
+SHARDS = {"coco/coco-val-00009-00000000.tar", "manifests/ledger-00000000.parquet"}
+LEFT = SHARDS | {
+    f"{folder}/.tmp-0123456789abcdef"
+    for folder in (".", "coco", "manifests", "manifests/coco", "fingerprints", ".nv-meta")
+}
+NOT_OURS = {
+    "index/.tmp-0123456789abcdef",  # a reader may be making one now
+    "tokens/.tmp-0123456789abcdef",
+    "notes/.tmp-draft",
+    "coco/notes.tar",
+    "gqa/coco-val-00009-00000000.tar",
+}
+
+
+def leave(folder: Path) -> None:
+    for name in LEFT | NOT_OURS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"left")
+
+
+def names_of_files(folder: Path) -> set[str]:
+    return {path for path in _names(folder) if (folder / path).is_file()}
+
+
+def test_what_is_left_of_others_is_collected_and_what_is_not_ours_is_not(
+    tmp_path, shard, make_seal
+):
+    reasons = store.write_named(tmp_path, "manifests/ledger", ".parquet", b"reasons")
+    store.commit(tmp_path, make_seal([shard], reasons=reasons))
+    before = names_of_files(tmp_path)
+    leave(tmp_path)
+    store.collect(tmp_path)
+    assert names_of_files(tmp_path) == before | NOT_OURS
+
+
+def test_without_a_seal_every_shard_is_of_a_build_that_was_never_finished(tmp_path, shard):
+    leave(tmp_path)
+    store.collect(tmp_path)
+    assert names_of_files(tmp_path) == NOT_OURS
+
+
+@pytest.mark.parametrize("flip", [b'"root"', b"coco/coco-val-00003-aaaaaaaa.tar"])
+def test_under_a_seal_that_is_damaged_no_shard_is_removed(tmp_path, shard, make_seal, flip):
+    """The first is one that cannot be read; by the second the shard's own tar is listed nowhere."""
+    reasons = store.write_named(tmp_path, "manifests/ledger", ".parquet", b"reasons")
+    store.commit(tmp_path, make_seal([shard], reasons=reasons))
+    seal = (tmp_path / "dataset.json").read_bytes()
+    assert flip in seal
+    (tmp_path / "dataset.json").write_bytes(seal.replace(flip, flip[:-2] + b"s" + flip[-1:]))
+    before = names_of_files(tmp_path)
+    leave(tmp_path)
+    store.collect(tmp_path)
+    assert names_of_files(tmp_path) == before | NOT_OURS | SHARDS
 
 
 ROWS = [
