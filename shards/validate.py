@@ -3,177 +3,139 @@
 for problem in validate(folder): ...      # none: whole
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from manifests import schema, seal
+from manifests import seal
 from manifests.disk import TEMPORARY
-from manifests.schema import MANIFEST, Record
-from manifests.seal import Count, Seal, SealError, Shard
-from shards import tar, writer
-from shards.reader import DamageError, Source, parse
+from manifests.seal import Seal, SealError
+from shards import interop, unlisted
+from shards.damage import Checked, Problem, Rules, check_shard, not_as_sealed
+from shards.pool import ordered_map
+from shards.reader import DamageError, Source
+from shards.stream import FileError, Stream
+from shards.totals import Totals
 
 
 def validate(
-    folder: Path | str, progress: Callable[[Shard], None] = lambda shard: None
-) -> Iterator[str]:
-    """One line a problem, naming shard and record; nothing for a whole data set.
+    folder: Path | str,
+    progress: Callable[[int], None] = lambda nbytes: None,
+    *,
+    quick: bool = False,
+) -> Iterator[Problem]:
+    """What is wrong, shard by shard in the order of the seal; nothing for a whole data set.
 
-    `progress` is told each shard before it is read.
+    `quick` compares only names and sizes with the seal. `progress` is told how many bytes of tars
+    were read since it was told last. Raises ChildProcessError if a helper process is killed.
     """
     folder = Path(folder)
     try:
         sealed = Seal.read(folder)
     except SealError as error:
-        yield str(error)
+        yield Problem(file=seal.NAME, what=str(error))
         return
-    yield from _unlisted(folder, sealed)
-    reasons = sealed.reasons
-    if problem := _file(folder, reasons.path, reasons.nbytes, reasons.sha256)[1]:
-        yield problem
-    totals: dict[tuple[str, str], Counter[str]] = {}
-    unread: set[tuple[str, str]] = set()  # sums over a manifest that is damaged would say nothing
-    for shard in sealed.shards:
-        progress(shard)
-        rows = yield from _manifest(folder, shard)
-        yield from _tar(folder, shard, rows)
-        if rows is None:
-            unread.add((shard.corpus, shard.split))
-        total = totals.setdefault((shard.corpus, shard.split), Counter())
-        for row in rows or ():
-            total[row["status"]] += row["turns"] or 1  # an unannotated image is one
-            total["records"] += row["status"] == "written"
-    for corpus, split in sorted(totals.keys() - unread):
-        source = Source(folder, sealed.root, sealed.select(corpus, split))
-        with suppress(DamageError):  # of a manifest, named above
-            if source.index_damaged():
-                yield f"index/{corpus}-{split}.idx: damaged; remove it, it is made anew when read"
-    counts = {(count.corpus, count.split): count for count in sealed.ledger}
-    for corpus, split in sorted(totals.keys() | counts.keys()):
-        if (corpus, split) not in counts:
-            yield f"ledger of {corpus}/{split}: missing"
-        elif (corpus, split) not in unread:
-            yield from _ledger(counts[corpus, split], totals.get((corpus, split), Counter()))
-
-
-def _unlisted(folder: Path, sealed: Seal) -> Iterator[str]:
-    listed = {name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
-    named = (*folder.glob("*/*.tar"), *folder.glob("manifests/*/*"))  # as shards of any corpus are
-    found = {path for path in named if path.name.startswith(f"{path.parent.name}-")}
-    listed.add(sealed.reasons.path)
-    found.update(folder.glob("manifests/ledger-*.parquet"))
-    found.update(*((folder / corpus).glob("*") for corpus in {s.corpus for s in sealed.shards}))
-    for path in sorted(found):
-        name = path.relative_to(folder).as_posix()
-        if name not in listed and not path.name.startswith(TEMPORARY):
-            yield f"{name}: not listed in {seal.NAME}"
-
-
-def _file(folder: Path, name: str, nbytes: int, sha256: str) -> tuple[bytes, str | None]:
-    """A listed file's bytes, and what is wrong with it."""
+    policy = sealed.image_policy
+    if policy.get("policy") not in ("squash", "keep") or not isinstance(policy.get("size"), int):
+        what = f"image_policy is {policy}; expected a policy, squash or keep, and a size"
+        yield Problem(file=seal.NAME, what=what)
+        return
+    yield from _seal(folder, sealed)
+    yield from unlisted.problems(folder, sealed)
+    if quick:
+        yield from _sizes(folder, sealed)
+        return
     try:
-        data = (folder / name).read_bytes()
-    except FileNotFoundError:
-        return b"", f"{name}: missing"
-    except OSError as error:
-        return b"", f"{name}: cannot be read: {error.strerror}"
-    if len(data) != nbytes:
-        return data, f"{name}: {len(data)} bytes, sealed with {nbytes}"
-    if hashlib.sha256(data).hexdigest() != sha256:
-        return data, f"{name}: sha256 is not the sealed one"
-    if sha256[:8] != Path(name).stem.rsplit("-", 1)[-1]:
-        return data, f"{name}: its name does not end in {sha256[:8]}, as its content asks"
-    return data, None
-
-
-def _manifest(folder: Path, shard: Shard) -> Generator[str, None, list[dict] | None]:
-    """Returns the manifest's rows, None if it is not the sealed one."""
-    _, problem = _file(folder, shard.manifest, shard.manifest_nbytes, shard.manifest_sha256)
+        reasons = sealed.reasons
+        with Stream(folder, reasons.path) as stream:
+            found = stream.drain()
+            problem = not_as_sealed(stream.nbytes, reasons.nbytes, found, reasons.sha256)
+    except FileError as error:
+        problem = str(error)
     if problem:
-        yield problem
-        return None
-    table = pq.read_table(folder / shard.manifest)
-    if not table.schema.equals(MANIFEST):
-        yield f"{shard.manifest}: its columns are not those of a manifest"
-        return None
-    rows = table.to_pylist()
-    if seal.rows_digest(rows) != shard.rows_digest:
-        yield f"{shard.manifest}: its rows are not the sealed ones"
-    for row in rows:
-        if row["status"] not in schema.STATUSES:
-            yield f"{shard.manifest}: record {row['key']}: unknown status {row['status']!r}"
-    return rows
+        yield Problem(file=reasons.path, what=problem)
+    totals = Totals(folder, sealed)
+    names = {shard.sha256: shard.tar for shard in sealed.shards}
+    for shard, checked in zip(sealed.shards, check_shards(folder, sealed, progress), strict=True):
+        yield from checked.problems
+        other = names.get(checked.sha256 or "", shard.tar)
+        if checked.sha256 != shard.sha256 and other != shard.tar:
+            what = f"holds the bytes of {other}"
+            yield Problem(file=shard.tar, what=what, place=shard.place)
+        totals.add(shard, checked)
+    yield from totals.problems()
+    for corpus, split in totals.read:
+        source = Source(folder, sealed.root, sealed.select(corpus, split))
+        what = None
+        with suppress(DamageError):  # of a manifest, named above
+            try:
+                what = "damaged" if source.index_damaged() else None
+            except FileError as error:
+                what = str(error)
+        if what:
+            what += "; remove it, it is made anew when read"
+            yield Problem(file=f"index/{corpus}-{split}.idx", what=what)
+    yield from (Problem(file=file, what=what) for file, what in interop.stale(folder))
 
 
-def _tar(folder: Path, shard: Shard, every: list[dict] | None) -> Iterator[str]:
-    data, problem = _file(folder, shard.tar, shard.nbytes, shard.sha256)
-    if problem:
-        yield problem
-    if not data or every is None:
-        return
-    rows, end = [row for row in every if row["status"] == "written"], 0
-    for row in rows:
-        name = f"{shard.tar}: record {row['key']}"
-        extent = data[row["offset"] : row["offset"] + row["nbytes"]]
-        if row["offset"] != end:
-            yield f"{name}: begins at byte {row['offset']}, the one before ends at {end}"
-        end = row["offset"] + row["nbytes"]
-        if writer.digest(extent) != row["digest"]:
-            yield f"{name}: damaged (xxh3-128 differs)"
-            continue
-        try:
-            record = parse(extent)
-            if writer.extent(record) != extent:
-                yield f"{name}: its JSON is not canonical"
-        except ValueError as error:  # of tar, msgspec or schema.check
-            yield f"{name}: {error}"
-            continue
-        yield from _agree(name, shard, row, record)
-    for key, times in Counter(row["key"] for row in rows).items():
+def check_shards(
+    folder: Path, sealed: Seal, progress: Callable[[int], None] = lambda nbytes: None
+) -> Iterator[Checked]:
+    """Each shard of the seal checked, in its order; see `validate`."""
+    policy = sealed.image_policy
+    side = int(policy["size"]) if policy["policy"] == "squash" else None
+    items = [
+        (shard, Rules(bits=sealed.bits.get(f"{shard.corpus}/{shard.split}"), side=side))
+        for shard in sealed.shards
+    ]
+    nbytes = sum(shard.nbytes for shard in sealed.shards)
+    return ordered_map(partial(check_shard, folder), items, nbytes, progress)
+
+
+def unfinished(folder: Path | str) -> Iterator[str]:
+    """What was left by who was killed or still runs, a line each: no fault of the data set."""
+    folder = Path(folder)
+    patterns = (f"{TEMPORARY}*", f"*/{TEMPORARY}*", f"manifests/*/{TEMPORARY}*")
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+        name = path.relative_to(folder).as_posix()
+        who, then = "build", "the next build removes it"
+        if name.startswith(("index/", "tokens/")):  # which builds leave alone
+            who, then = "reader", "remove it if none does"
+        yield f"{name}: left by a {who} that was killed or still runs; {then}"
+
+
+def _seal(folder: Path, sealed: Seal) -> Iterator[Problem]:
+    """What the seal's root does not cover, and can be judged by the seal alone."""
+    if (folder / seal.NAME).read_bytes() != sealed.encode():
+        what = "its bytes are not as a seal is written, though what it says is the same"
+        yield Problem(file=seal.NAME, what=what)
+    for place, times in Counter(shard.place for shard in sealed.shards).items():
         if times > 1:
-            yield f"{shard.tar}: record {key} is there {times} times"
-    turns = sum(row["turns"] for row in rows)
-    if (len(rows), turns) != (shard.records, shard.turns):
-        sealed = f"sealed with {shard.records} of {shard.turns}"
-        yield f"{shard.tar}: {len(rows)} records of {turns} turns, {sealed}"
-    if not problem and data[end:] != tar.END:
-        yield f"{shard.tar}: bytes after the last record (byte {end}) are not the end of a tar"
+            yield Problem(file=seal.NAME, what=f"lists shard {'/'.join(place)} {times} times")
 
 
-def _agree(name: str, shard: Shard, row: dict, record: Record) -> Iterator[str]:
-    expected = {
-        "key": record.key,
-        "corpus": record.corpus,
-        "split": record.split,
-        "group": record.group,
-        "turns": len(record.turns),
-        "licence": record.licence,
-        "shard": Path(shard.tar).name,
-    }
-    for column, value in expected.items():
-        if row[column] != value:
-            yield f"{name}: its manifest row has {column} {row[column]!r}, the tar {value!r}"
-    if (record.corpus, record.split) != (shard.corpus, shard.split):
-        yield f"{name}: is of {record.corpus}/{record.split}"
+def _sizes(folder: Path, sealed: Seal) -> Iterator[Problem]:
+    """Files that are missing or of another size or name than the seal says."""
+    for shard in sealed.shards:
+        for name, nbytes, digest in (
+            (shard.tar, shard.nbytes, shard.sha256),
+            (shard.manifest, shard.manifest_nbytes, shard.manifest_sha256),
+        ):
+            for what in _size(folder, name, nbytes, digest):
+                yield Problem(file=name, what=what, place=shard.place)
+    reasons = sealed.reasons
+    for what in _size(folder, reasons.path, reasons.nbytes, reasons.sha256):
+        yield Problem(file=reasons.path, what=what)
 
 
-def _ledger(count: Count, total: Counter[str]) -> Iterator[str]:
-    name = f"ledger of {count.corpus}/{count.split}"
-    if not count.balances:
-        yield f"{name}: {count.read} annotations read, but its parts add up to another number"
-    counted = {
-        "written": count.written,
-        "quarantined": count.quarantined,
-        "duplicate": count.duplicate,
-        "held back": count.held_back,
-        "records": count.records,
-        "unannotated": count.unannotated,
-    }
-    for status, number in counted.items():
-        if total[status] != number:
-            yield f"{name}: {number} {status}, its manifests have {total[status]}"
+def _size(folder: Path, name: str, nbytes: int, sha256: str) -> Iterator[str]:
+    try:
+        with Stream(folder, name) as stream:
+            if stream.nbytes != nbytes:
+                yield f"{stream.nbytes} bytes, sealed with {nbytes}"
+    except FileError as error:
+        yield str(error)
+    if Path(name).stem.rpartition("-")[2] != sha256[:8]:
+        yield f"its name does not end in {sha256[:8]}, as its content asks"

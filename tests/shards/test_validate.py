@@ -13,7 +13,7 @@ import pytest
 from manifests import disk, store
 from manifests.schema import MANIFEST
 from manifests.seal import Seal, Shard
-from shards import tar
+from shards import interop, tar, unlisted
 from shards.validate import validate
 
 
@@ -92,7 +92,7 @@ def test_harm_is_named(copy, harm, problem):
     harm(copy)
     known = {"tar": shard.tar, "manifest": shard.manifest, "nbytes": shard.nbytes}
     expected = problem.format(first=first, less=shard.nbytes - 1, **known)
-    found = list(validate(copy))
+    found = [str(problem) for problem in validate(copy)]
     assert any(line.startswith(expected) for line in found), found
     assert not any("\n" in line for line in found)
 
@@ -100,11 +100,48 @@ def test_harm_is_named(copy, harm, problem):
 def test_a_whole_data_set_has_no_problem_and_every_shard_is_looked_at(copy):
     (copy / "index").mkdir()
     (copy / "index" / "coco-train.idx").touch()
-    store.write(copy / "mine" / "holiday.tar", b"a user's own")
-    (copy / "coco" / f"{disk.TEMPORARY}1").touch()  # of a build that runs now
+    store.write(copy / "mine" / "holiday.jpg", b"a user's own")
+    (copy / "coco" / f"{disk.TEMPORARY}0123456789abcdef").touch()  # of a build that runs now
     seen = []
     assert list(validate(copy, seen.append)) == []
-    assert seen == list(Seal.read(copy).shards)
+    assert sum(seen) == sum(shard.nbytes for shard in Seal.read(copy).shards)
+
+
+def test_what_no_seal_lists_is_a_problem_or_a_note(copy):
+    interop.write(copy)
+    own = ("mine/a.tar", "mine/run.py", ".nv-meta/own.yaml", "manifests/__init__.py", "b.txt")
+    for name in own:
+        store.write(copy / name, b"")
+    os.mkfifo(copy / "pipe")
+    (copy / "link").symlink_to("b.txt")
+    store.write(copy / ".nv-meta" / "dataset.yaml", b"sample_loader: own.py:load\n")
+    (copy / "README.md").write_text("mine")
+    program = "is a program by its name"
+    assert [str(problem) for problem in validate(copy)] == [
+        ".nv-meta/own.yaml: not listed in dataset.json",
+        "link: is a symbolic link",
+        f"manifests/__init__.py: not listed in dataset.json, {program}",
+        "mine/a.tar: not listed in dataset.json",
+        f"mine/run.py: {program}",
+        "pipe: is not a regular file",
+    ]
+    assert list(unlisted.notes(copy)) == [
+        "b.txt: no part of the data set, not checked",
+        ".nv-meta/dataset.yaml: not as it was made; Energon imports what it names",
+        "README.md: not made by `python -m shards sidecars`, not checked",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "wids-train.json", "index/coco-train.idx", ".nv-meta/index.uuid"]
+)
+def test_a_pipe_in_the_place_of_a_derived_file_is_named_and_not_waited_for(copy, name):
+    interop.write(copy)
+    (copy / name).parent.mkdir(exist_ok=True)
+    (copy / name).unlink(missing_ok=True)
+    os.mkfifo(copy / name)
+    (problem,) = validate(copy)
+    assert (problem.file, problem.what.partition(";")[0]) == (name, "is not a regular file")
 
 
 @pytest.mark.parametrize("old", ['"sha256": "', '"rows_digest": "', '"root": "'])
@@ -114,19 +151,25 @@ def test_an_edited_seal_is_one_problem(copy, old):
     at = text.index(old, text.index('"root"' if "root" in old else '"shards"')) + len(old)
     path.write_text(text[:at] + ("0" if text[at] != "0" else "1") + text[at + 1 :])
     (problem,) = validate(copy)
-    assert "dataset.json was edited" in problem
+    assert "dataset.json was edited" in str(problem)
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("nbytes", 1), ("records", 1), ("turns", 1), ("tar", "coco/other.tar"), ("manifest", "x")],
+    [
+        ("nbytes", 1),
+        ("records", 1),
+        ("turns", 1),
+        ("tar", "coco/other.tar"),
+        ("manifest", "manifests/coco/other.parquet"),
+    ],
 )
 def test_what_the_root_does_not_cover_is_checked_against_the_files(copy, field, value):
     seal, shard = Seal.read(copy), _shard(copy)
     changed = msgspec.structs.replace(shard, **{field: value})
     shards = tuple(changed if s == shard else s for s in seal.shards)
     store.commit(copy, msgspec.structs.replace(seal, shards=shards))
-    assert any(line.startswith((changed.tar, changed.manifest)) for line in validate(copy))
+    assert any(problem.file in (changed.tar, changed.manifest) for problem in validate(copy))
 
 
 @pytest.mark.parametrize(
@@ -147,10 +190,11 @@ def test_the_ledger_is_checked_against_the_manifests(copy, change, problem):
     first, *rest = seal.ledger
     lines = (msgspec.structs.replace(first, **change), *rest) if change else tuple(rest)
     store.commit(copy, msgspec.structs.replace(seal, ledger=lines))
-    assert f"ledger of coco/train: {problem}" in list(validate(copy))
+    expected = f"dataset.json: ledger of coco/train: {problem}"
+    assert expected in [str(problem) for problem in validate(copy)]
 
 
 def test_a_damaged_manifest_is_one_problem_and_no_more(copy):
     _edit_manifest(copy)
     (problem,) = validate(copy)
-    assert problem.startswith(_shard(copy).manifest)
+    assert (problem.file, problem.place) == (_shard(copy).manifest, ("coco", "train", "00001"))
