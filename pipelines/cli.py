@@ -9,10 +9,12 @@ from rich.console import Console
 
 from manifests.seal import Seal
 from pipelines import config as configs
+from pipelines import state
 from pipelines.robots.choose import MULTI, SINGLE
 from pipelines.sheet import Show
 
 ROOT = Path(__file__).resolve().parents[1]  # the repository
+_SET = "Change a setting: root=data/base_vlm; repeat for more."
 _LOG_WIDTH = 160  # of what is not a terminal: tables in a log should be whole
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Turn raw corpora into shards.")
 
@@ -27,21 +29,31 @@ def build(
     config: Annotated[Path, typer.Option(help="A YAML file such as pipelines/configs/demo.yaml.")],
     out: Annotated[Path, typer.Option(help="The data set's folder.")],
     plain: Annotated[bool, typer.Option("--plain", help="Without Prefect.")] = False,
-    override: Annotated[list[str] | None, typer.Option("--set", help="root=data/base_vlm")] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read and pack all again, whatever sizes and times say.")
+    ] = False,
+    override: Annotated[list[str] | None, typer.Option("--set", help=_SET)] = None,
 ) -> None:
-    """Build and seal a data set, by the Prefect flow build-shards."""
+    """Build and seal a data set, by the Prefect flow build-shards; only what changed is packed."""
     console, overrides = _console(), override or []
     try:
         checked = configs.load(config, overrides)
+        if not deep:  # looked at before Prefect, polars and the rest are imported
+            answer = state.compare(checked, out)
+            if answer.said:
+                console.print(answer.said, highlight=False, soft_wrap=True, markup=False)
+            if answer.same:
+                state.tidy(out)
+                return
         if plain:
             from pipelines.build import build as build_plain
             from pipelines.engine import Threads
 
-            build_plain(checked, out, Threads(checked.workers), console)
+            build_plain(checked, out, Threads(checked.workers), console, deep)
         else:
             from pipelines import flows
 
-            flows.run(str(config), str(out), overrides)
+            flows.run(str(config), str(out), overrides, deep)
     except KeyboardInterrupt:
         typer.echo("stopped; what was sealed before stays as it was", err=True)
         raise typer.Exit(130) from None
@@ -64,13 +76,46 @@ def build(
 
 
 @app.command()
+def repair(
+    folder: Annotated[Path, typer.Argument(help="A folder that holds a dataset.json.")],
+    config: Annotated[
+        Path | None, typer.Option(help="What it was built with, if its build.json is gone.")
+    ] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: root=DIR, if the sources have moved."),
+    ] = None,
+) -> None:
+    """Make damaged shards anew from the sources, and only these: the root stays the same."""
+    from pipelines.sealed_config import config_of
+
+    try:
+        Seal.read(folder)
+        checked = configs.load(config, override or []) if config else config_of(folder, override)
+        from pipelines.engine import Threads
+        from pipelines.repair import repair as mend  # takes seconds, so after what is soon said
+
+        done = mend(folder, checked, Threads(checked.workers), _console())
+    except KeyboardInterrupt:
+        typer.echo("stopped; each file is as it was, or mended", err=True)
+        raise typer.Exit(130) from None
+    except (ValueError, OSError) as error:
+        typer.echo(f"repair failed: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(str(done))
+    for line in (*done.failed, *done.left):
+        typer.echo(line, err=True)
+    raise typer.Exit(0 if done.whole else 1)
+
+
+@app.command()
 def plan(
     config: Annotated[Path, typer.Option(help="A YAML file such as pipelines/configs/full.yaml.")],
     out: Annotated[Path, typer.Option(help="Where the data set is to go.")] = Path("data/shards"),
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object, to read by machine.")
     ] = False,
-    override: Annotated[list[str] | None, typer.Option("--set", help="root=data/base_vlm")] = None,
+    override: Annotated[list[str] | None, typer.Option("--set", help=_SET)] = None,
 ) -> None:
     """Say what a build would write, what it would cost, and what it keeps out of training."""
     from pipelines import plan_tables

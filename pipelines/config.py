@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -104,6 +104,13 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             splits={**self.reader(name).SPLITS, **said.splits},
             fields={str(name): field for name, field in said.fields.items()},
         )
+
+    def watched(self, name: str) -> Iterator[Path]:
+        """All that a corpus's reader looks in besides the pictures that its rows name, there or
+        not."""
+        folders = self.folders(name)
+        yield folders.path
+        yield from corpora.elsewhere(self.reader(name), folders)
 
     def _path(self, name: str) -> Path:
         said = self.corpora.get(name) or CorpusConfig()

@@ -41,9 +41,10 @@ from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
+from manifests.seal import Seal
 from pipelines import config as configs
 from pipelines import download as downloading
-from pipelines import ledger, plan_tables
+from pipelines import ledger, plan_tables, state
 from pipelines import plan as planning
 from pipelines.build import build
 from pipelines.engine import Advance
@@ -128,16 +129,25 @@ def _console() -> Console:
 
 
 @flow(name="build-shards")
-def build_shards(config: str, out: str, overrides: Sequence[str] = ()) -> State[str]:
+def build_shards(
+    config: str, out: str, overrides: Sequence[str] = (), deep: bool = False
+) -> State[str]:
     """Build the data set of a config file into a folder and seal it; the result is its root.
+
+    Only what changed since the last build is packed.
 
     Args:
         config: A YAML file such as pipelines/configs/full.yaml.
         out: The data set's folder.
         overrides: Changes of the config, such as root=data/base_vlm or workers=8.
+        deep: Read and pack all again, whatever sizes and times of files say.
     """
-    checked = configs.load(config, overrides)
-    sealed = build(checked, Path(out), Tasks(checked.workers), _console())
+    checked, console = configs.load(config, overrides), _console()
+    if not deep and (answer := state.compare(checked, Path(out))).same:
+        state.tidy(Path(out))
+        console.print(answer.said, highlight=False, soft_wrap=True, markup=False)
+        return Completed(message=answer.said, data=Seal.read(out).root)
+    sealed = build(checked, Path(out), Tasks(checked.workers), console, deep)
     _table("ledger", sealed.ledger, f"{out}, root {sealed.root}")
     lost = [line for line in ledger.read(Path(out), sealed) if line.status != "written"]
     _table("reasons", lost, f"{out}: what was not written, and why")
@@ -192,7 +202,7 @@ def validate(data: str) -> State[None]:
         data: The data set's folder.
     """
     found = list(problems_of(data))
-    shown = [{"problem": problem} for problem in found[:_SHOWN]]
+    shown = [{"problem": str(problem)} for problem in found[:_SHOWN]]
     _table("problems", shown, f"{data}: {len(found):,} problems, the first {len(shown):,} listed")
     if found:
         raise ValueError(f"{data} has {len(found):,} problems, the first: {found[0]}")
@@ -203,6 +213,6 @@ def _table(key: str, rows: Sequence[object], description: str) -> None:
     create_table_artifact(msgspec.to_builtins(rows), key=key, description=description)
 
 
-def run(config: str, out: str, overrides: Sequence[str]) -> None:
+def run(config: str, out: str, overrides: Sequence[str], deep: bool = False) -> None:
     """Build through Prefect: the same data set, byte for byte, as without it."""
-    build_shards(config, out, overrides)
+    build_shards(config, out, overrides, deep)

@@ -1,5 +1,6 @@
 """One shard's rows -> one tar and its manifest. Here, and only here, images are opened."""
 
+import errno
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, repeat
@@ -12,15 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.schema import Kind, Record, Status, Step, Turn
-from manifests.seal import Shard
 from pipelines.locators import Images
-from pipelines.specs import Line, ShardPlan
+from pipelines.specs import Line, Packed, ShardPlan
 from pipelines.table import BOX, reason
 from shards import writer
 from shards.images import ImageError, ImagePolicy, Stored, codecs, oriented, store_image
 from shards.writer import ShardWriter, Source
 
 _PLAN = msgspec.json.Decoder(tuple[Step, ...])
+# Of a file that is not there, or no file: all others may pass, a right or a disk's error.
+_LASTING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR}
 _GRID = 1000  # a box in a text is in thousandths of the image's sides
 
 
@@ -50,13 +52,6 @@ class Row(NamedTuple):
 Rows = list[Row]
 
 
-class Packed(msgspec.Struct, frozen=True, kw_only=True):
-    """A packed shard, and the ledger's lines for what was written and what failed in packing."""
-
-    shard: Shard
-    lines: tuple[Line, ...]
-
-
 def ready() -> None:
     """Load the codecs, so that the first picture does not wait for them."""
     codecs()
@@ -70,6 +65,7 @@ def pack(plan: ShardPlan, root: Path, out: Path, policy: ImagePolicy) -> Packed:
     rows = [*map(Row._make, _columns(plan.rows, *Row._fields))]
     drawn = dict(_columns(plan.scenes, "key", "jpeg")) if plan.scenes else {}
     failed: list[tuple[Rows, Status, str]] = []
+    again = False
     with Images(root) as images, ShardWriter(out, plan.corpus, plan.split, plan.id) as shard:
         usable = (row for row in rows if row.status is None)
         for key, said in groupby(usable, key=attrgetter("key")):
@@ -79,13 +75,20 @@ def pack(plan: ShardPlan, root: Path, out: Path, policy: ImagePolicy) -> Packed:
                 stored = store_image(data, policy)
             except ImageError as error:
                 failed.append((turns, "quarantined", str(error)))
+                again = again or _may_pass(error)
                 continue
             turns = list(_boxed(turns, stored, failed))
             if turns:
                 shard.add(_record(plan, turns, stored), _source(turns[0], data, stored))
         before = [*_gated(rows)]
         sealed = shard.close(_failure(*fate) for fate in (*before, *failed))
-    return Packed(shard=sealed, lines=tuple(_lines(plan, sealed.turns, failed)))
+    return Packed(shard=sealed, lines=tuple(_lines(plan, sealed.turns, failed)), again=again)
+
+
+def _may_pass(error: ImageError) -> bool:
+    """Whether the same image file may be readable tomorrow."""
+    cause = error.__cause__  # without a number it is of a decoder: the file's own fault
+    return isinstance(cause, OSError) and cause.errno is not None and cause.errno not in _LASTING
 
 
 def _columns(path: str, *names: str) -> Iterator[tuple]:

@@ -1,8 +1,9 @@
-"""What nodes tell each other: a shard to be packed, and a line of the ledger."""
+"""What nodes tell each other: a shard to be packed, a line of the ledger, a packed shard."""
 
 import msgspec
 
 from manifests.schema import Split, Status
+from manifests.seal import Shard
 
 
 class ShardPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,3 +32,14 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     annotations: int
     example: str
+
+
+class Packed(msgspec.Struct, frozen=True, kw_only=True):
+    """A packed shard, and the ledger's lines for what was written and what failed in packing.
+
+    `again`: an image could not be read for a reason that may pass, so that it must be tried again.
+    """
+
+    shard: Shard
+    lines: tuple[Line, ...]
+    again: bool = False

@@ -2,7 +2,8 @@
 
 Each has `PATH`, its folder in the official layout; `SPLITS`, what its official splits become;
 `LAYOUT`, how its records are placed in shards; and `survey(folders) -> Survey`, which looks at what
-is there without reading an annotation; a Survey's `rows()` then reads them.
+is there without reading an annotation; a Survey's `rows()` then reads them. One that looks outside
+of its folder has `elsewhere(folders)`: these other folders, which are watched for changes too.
 """
 
 import difflib
@@ -99,6 +100,12 @@ def load(name: str) -> Corpus:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names())}"
         raise CorpusError(f"no corpus is called {name!r}; {hint}")
     return cast(Corpus, importlib.import_module(f"pipelines.corpora.{name}"))
+
+
+def elsewhere(corpus: Corpus, folders: Folders) -> tuple[Path, ...]:
+    """The folders besides its own that a corpus's reader looks in, there or not."""
+    told = getattr(corpus, "elsewhere", None)  # most readers have none
+    return told(folders) if told else ()
 
 
 def present(folder: Path, expected: dict[str, str]) -> dict[str, Path]:

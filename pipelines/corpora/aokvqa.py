@@ -23,12 +23,13 @@ from pipelines.corpora import (
     read_json,
     unreadable,
 )
-from pipelines.corpora.coco import CocoImages
+from pipelines.corpora.coco import CocoImages, picture_folders
 from pipelines.table import Row, clean
 
 PATH = "aokvqa"
 SPLITS: dict[str, Split | None] = {"train": "train", "val": "val", "test": "test"}
 LAYOUT: Layout = "hash"
+elsewhere = picture_folders
 _LICENCE = "Apache 2.0"
 _UNANSWERED = "test"
 

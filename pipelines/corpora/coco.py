@@ -40,6 +40,11 @@ def image_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def picture_folders(folders: Folders) -> tuple[Path, ...]:
+    """Where `CocoImages` looks, whether it is there or not."""
+    return tuple(folders.coco / name for name in SPLITS)
+
+
 @dataclass(frozen=True)
 class CocoImages:
     """The pictures in `folders.coco`, found by number in train2017, then in val2017."""

@@ -16,13 +16,14 @@ import msgspec
 from manifests.place import image_group
 from manifests.schema import Split
 from pipelines.corpora import Folders, Layout, Survey, present, read_items, read_json, unreadable
-from pipelines.corpora.coco import CocoImages
+from pipelines.corpora.coco import CocoImages, picture_folders
 from pipelines.layouts.pairs import record_key
 from pipelines.table import Row, clean_lines
 
 PATH = "llava"
 SPLITS: dict[str, Split | None] = {"train": "train"}
 LAYOUT: Layout = "hash"
+elsewhere = picture_folders
 _WHOLE = ("llava_v1_5_mix665k.json", "llava_instruct_150k.json")  # the first has the second's
 _PARTS = ("conversation_58k.json", "detail_23k.json", "complex_reasoning_77k.json")
 _SAMPLE = ("llava_instruct_80k.json",)

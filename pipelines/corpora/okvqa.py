@@ -9,11 +9,13 @@ import msgspec
 
 from manifests.schema import Split
 from pipelines.corpora import Folders, Layout, Survey
+from pipelines.corpora.coco import picture_folders
 from pipelines.layouts.vqa_pairs import Annotation, Pairs
 
 PATH = "okvqa"
 SPLITS: dict[str, Split | None] = {"train2014": "train", "val2014": "val"}
 LAYOUT: Layout = "hash"
+elsewhere = picture_folders
 
 
 class _Answer(msgspec.Struct):

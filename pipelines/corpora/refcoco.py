@@ -7,9 +7,11 @@ has people, testB everything else. `refs(google).p` is not read: its splits shar
 from functools import partial
 
 from pipelines.corpora import Layout
+from pipelines.corpora.coco import picture_folders
 from pipelines.layouts import refer
 
 PATH = "refcoco"
 SPLITS = refer.SPLITS
 LAYOUT: Layout = "hash"
+elsewhere = picture_folders
 survey = partial(refer.survey, official=PATH, refs="refs(unc).p", evaluated=refer.UNC)

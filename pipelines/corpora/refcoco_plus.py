@@ -5,8 +5,10 @@ authors call its folder `refcoco+`, which is taken where there is no `refcoco_pl
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from pipelines.corpora import Folders, Layout, Survey
+from pipelines.corpora.coco import picture_folders
 from pipelines.layouts import refer
 
 PATH = "refcoco_plus"
@@ -14,8 +16,16 @@ SPLITS = refer.SPLITS
 LAYOUT: Layout = "hash"
 
 
+def elsewhere(folders: Folders) -> tuple[Path, ...]:
+    return (_theirs(folders), *picture_folders(folders))
+
+
 def survey(folders: Folders) -> Survey:
-    theirs = folders.path.with_name("refcoco+")
+    theirs = _theirs(folders)
     if theirs.is_dir() and not folders.path.exists():
         folders = replace(folders, path=theirs)
     return refer.survey(folders, PATH, "refs(unc).p", refer.UNC)
+
+
+def _theirs(folders: Folders) -> Path:
+    return folders.path.with_name("refcoco+")

@@ -7,9 +7,11 @@ The authors' `refs(umd).p` with `instances.json`, or the files of Hugging Face (
 from functools import partial
 
 from pipelines.corpora import Layout
+from pipelines.corpora.coco import picture_folders
 from pipelines.layouts import refer
 
 PATH = "refcocog"
 SPLITS = refer.SPLITS
 LAYOUT: Layout = "hash"
+elsewhere = picture_folders
 survey = partial(refer.survey, official=PATH, refs="refs(umd).p", evaluated=refer.UMD)

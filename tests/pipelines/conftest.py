@@ -73,10 +73,10 @@ class Shop:
         self.config.write_text(yaml.safe_dump(self.settings, sort_keys=False))
         return self.config
 
-    def build(self, out: Path | None = None, workers: int = 1) -> Seal:
+    def build(self, out: Path | None = None, workers: int = 1, deep: bool = False) -> Seal:
         """As `--plain` does, without its table."""
         config, quiet = configs.load(self.written()), Console(quiet=True)
-        return build(config, out or self.out, Threads(workers), quiet)
+        return build(config, out or self.out, Threads(workers), quiet, deep)
 
     def cli(self, *options: str) -> Result:
         """`python -m pipelines build --plain`, in this process."""
@@ -109,10 +109,11 @@ def gate_all(tmp_path: Path) -> Callable[..., list[ShardPlan]]:
 
 @pytest.fixture
 def digests() -> Callable[[Path], dict[str, str]]:
-    """sha256 of every file below a folder, by name; `build.json`, which tells the time, apart."""
+    """sha256 of every file below a folder, by name; apart from those that tell the time."""
 
     def read(folder: Path) -> dict[str, str]:
-        files = [path for path in folder.rglob("*") if path.is_file() and path.name != "build.json"]
+        timed = ("build.json", "build-state.json")
+        files = [path for path in folder.rglob("*") if path.is_file() and path.name not in timed]
         names = {path.relative_to(folder).as_posix(): path for path in files}
         return {n: hashlib.sha256(names[n].read_bytes()).hexdigest() for n in sorted(names)}
 

@@ -1,7 +1,10 @@
 """The command line: what it prints, where, and with which exit code."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from typer.testing import CliRunner
 
 from manifests.seal import Seal
 from pipelines.cli import app
+from shards.reshard import reshard
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +23,7 @@ def test_a_build_ends_with_its_ledger_and_its_root(shop):
     assert result.stdout == "", "stdout is for data; a build has none"
     said = result.stderr.splitlines()
     lines = [line for line in said if not line.startswith("note: ")]
-    nodes = [line.split()[:3] for line in lines[:11]]
+    nodes = [line.split()[:3] for line in lines[:12]]
     assert nodes == [
         ["survey", "4", "done"],
         ["tabulate", "4", "done"],
@@ -29,19 +33,20 @@ def test_a_build_ends_with_its_ledger_and_its_root(shop):
         ["reasoning", "1", "done"],
         ["place", "4", "done"],
         ["gate", "4", "done"],
+        ["compare", "9", "done"],
         ["scenes", "9", "done"],
         ["pack", "9", "done"],
         ["seal", "1", "done"],
     ]
     columns = "annotations read written quarantined duplicate held back images unannotated"
-    assert " ".join(lines[11].split()) == columns
-    table = [line.split() for line in lines[12:21]]
+    assert " ".join(lines[12].split()) == columns
+    table = [line.split() for line in lines[13:22]]
     assert ["coco/train", "10", "6", "1", "1", "2", "2", "1"] in table
     assert [row[0] for row in table] == [
         *("coco/train", "coco/val", "gqa/train", "gqa/val", "robots/test", "robots/train"),
         *("robots/val", "vqav2/train", "vqav2/val"),
     ]
-    reasons = [" ".join(line.split()) for line in lines[21:-1]]
+    reasons = [" ".join(line.split()) for line in lines[22:-1]]
     assert reasons[0] == (
         "coco/train 1 duplicate: said before: as 770337 "
         "(776154 file:coco/train2017/000000391895.jpg)"
@@ -112,6 +117,51 @@ def test_the_module_runs_as_a_program_and_its_exit_code_is_the_shell_s(shop):
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("build failed: root /nowhere does not exist")
+
+
+def test_a_build_says_that_it_undoes_a_reshard(shop):
+    shop.only("coco")
+    shop.build()
+    reshard(shop.out, "coco/train", 2)
+    note = "note: coco/train has bits 2 in the seal, 0 in the config: placed anew"
+    assert note in shop.cli().stderr.splitlines()
+    reshard(shop.out, "coco/train", 2)
+    kept = shop.cli("--set", "corpora.coco.bits={train: 2}")
+    assert kept.exit_code == 0
+    assert "in the seal" not in kept.stderr
+
+
+def test_repair_of_no_data_set_says_so(tmp_path):
+    result = CliRunner().invoke(app, ["repair", str(tmp_path)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"repair failed: {tmp_path} is not a sealed data set")
+
+
+def test_a_terminated_build_is_stopped_as_by_ctrl_c(tmp_path):
+    config = tmp_path / "build.yaml"
+    os.mkfifo(config)  # a build waits for who writes to it
+    command = [sys.executable, "-m", "pipelines", "build", "--config", config, "--out", tmp_path]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        writer = None
+        while writer is None and process.poll() is None:
+            try:
+                writer = os.open(config, os.O_WRONLY | os.O_NONBLOCK)  # once somebody reads
+            except OSError:
+                time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    if writer is not None:
+        os.close(writer)
+    assert (process.returncode, said) == (130, "stopped; what was sealed before stays as it was\n")
+
+
+@pytest.mark.parametrize("program", ["pipelines", "shards"])
+def test_a_stdout_that_takes_nothing_is_one_line_and_exit_code_1(program):
+    command = [sys.executable, "-m", program, "--help"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
+    told = b"writing to stdout failed: [Errno 28] No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, told)
 
 
 def test_help_names_the_commands():

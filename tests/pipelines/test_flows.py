@@ -83,13 +83,7 @@ def test_the_flow_builds_the_same_bytes_and_fails_with_the_same_sentence(
     (tars,) = said.pop("tars")
     assert said == {"exits": [0, 1, 1], "at_once": 1, "prefect": True, "torch": False}
     plain, built = digests(tmp_path / "plain"), digests(flow)
-    read = {name for name in built if name.startswith("index/")}
-    assert {name: built[name] for name in built.keys() - read} == plain, (
-        "what the failed build had packed is gone"
-    )
-    assert {f"index/{c}-train.idx" for c in ("coco", "gqa", "robots", "vqav2")} == read, (
-        "the preview has read the data set"
-    )
+    assert built == plain, "what the failed build had packed is gone; the preview wrote nothing"
     assert tars > sum(name.endswith(".tar") for name in plain), "and it had packed something"
     assert f"build failed: the disk of {flow} is full" in stderr
     nodes = [line.split()[0] for line in stderr.splitlines() if " done in " in line]
