@@ -15,23 +15,20 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 import xxhash
 
 from manifests import store
 from manifests.schema import Record
-from manifests.seal import Seal, Shard
+from manifests.seal import Seal, SealError, Shard
 from shards import tar
+from shards.rows import DamageError, written
+from shards.stream import read_there
 
 # 32 bytes a record. `shard` is the ordinal among the source's shards in the order of their ids.
 ENTRY = np.dtype([("offset", "<u8"), ("nbytes", "<u4"), ("shard", "<u4"), ("digest", "V16")])
 _MAGIC = b"EMBERIDX"
 _OPEN = 256  # tars of a source held open at a time
-
-
-class DamageError(RuntimeError):
-    """Bytes on disk are not those that were sealed."""
 
 
 class Source:
@@ -84,37 +81,24 @@ class Source:
         return _MAGIC + len(self).to_bytes(8, "little") + bytes.fromhex(self._root)[:16]
 
     def index_damaged(self) -> bool:
-        """Whether an index of this very seal is there and does not follow from the manifests."""
+        """Whether an index of this very seal is there and does not follow from the manifests.
+
+        Raises DamageError, and FileError if it cannot be read.
+        """
         header = self._index_header
-        found = self._index_path.read_bytes() if self._index_path.exists() else b""
+        found = read_there(self._folder, f"index/{self._index_path.name}") or b""
         return found.startswith(header) and found != header + self._entries().tobytes()
 
     def _entries(self) -> np.ndarray:
         entries = np.zeros(len(self), ENTRY)
-        columns = ["offset", "nbytes", "digest"]
         for ordinal, shard in enumerate(self.shards):
-            table = self._rows(shard, columns, ("status", "=", "written"))
-            if table.num_rows != shard.records:
-                raise DamageError(
-                    f"{shard.manifest} has {table.num_rows} written rows, its seal says "
-                    f"{shard.records}. Check with: python -m shards validate {self._folder}"
-                )
+            table = written(self._folder, shard, "offset", "nbytes", "digest")
             part = entries[self.starts[ordinal] : self.starts[ordinal + 1]]
             part["offset"], part["nbytes"] = table["offset"].to_numpy(), table["nbytes"].to_numpy()
             part["shard"] = ordinal
             raw = b"".join(bytes.fromhex(text) for text in table["digest"].to_pylist())
             part["digest"] = np.frombuffer(raw, "V16")
         return entries
-
-    def _rows(self, shard: Shard, columns: list[str], only: tuple) -> pa.Table:
-        """Some rows of a shard's manifest. Raises DamageError if it cannot be read."""
-        try:
-            return pq.read_table(self._folder / shard.manifest, columns=columns, filters=[only])
-        except (OSError, pa.ArrowException) as error:
-            raise DamageError(
-                f"{shard.manifest} is sealed but cannot be read ({error}). "
-                f"Check with: python -m shards validate {self._folder}"
-            ) from error
 
     def read_into(self, buffer: memoryview, number: int) -> memoryview:
         """The extent of record `number` (0-based) in `buffer`, verified. Raises DamageError.
@@ -156,11 +140,12 @@ class Source:
         offset = int(self.index[number]["offset"])
         key = "unknown"
         with contextlib.suppress(DamageError, IndexError):
-            key = self._rows(shard, ["key"], ("offset", "=", offset))["key"][0].as_py()
+            rows = written(self._folder, shard, "key", "offset")
+            key = rows.filter(pc.field("offset") == offset)["key"][0].as_py()
         what = f"{got} of {expected} bytes are there" if got != expected else "its digest differs"
         raise DamageError(
             f"{shard.tar}: record {key} at byte {offset} is damaged: {what}. "
-            f"Check with: python -m shards validate {self._folder}, then build again"
+            f"Repair it with: python -m shards repair {self._folder}"
         )
 
 
@@ -180,6 +165,12 @@ def _open(folder: Path, tars: tuple[str, ...], shard: int) -> _Descriptor:
     try:
         return _Descriptor(folder / tars[shard])
     except OSError as error:
+        with contextlib.suppress(SealError):
+            if all(one.tar != tars[shard] for one in Seal.read(folder).shards):
+                raise DamageError(
+                    f"{tars[shard]} is gone: {folder} was replaced by a newer data set after this "
+                    f"one was opened. Run the same command again, to read the newer one"
+                ) from error
         raise DamageError(
             f"{tars[shard]} is sealed but cannot be opened ({error.strerror}). "
             f"Check with: python -m shards validate {folder}"

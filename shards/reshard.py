@@ -8,7 +8,6 @@ the old data set stands, and what results is what a build with these bits would 
 """
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +20,8 @@ import pyarrow.parquet as pq
 from manifests import store
 from manifests.place import MAX_BITS, shard_of
 from manifests.seal import Seal, Shard, merkle_root
-from shards import writer
-from shards.reader import DamageError
+from shards import interop
+from shards.rows import DamageError, extent
 from shards.writer import ShardWriter
 
 
@@ -46,6 +45,7 @@ def reshard(
             if sealed.bits[place] < bits:
                 sealed = _divide_place(folder, sealed, old, place, bits, progress)
                 store.commit(folder, sealed)
+            interop.write(folder)
         finally:
             store.collect(folder)
     return sealed
@@ -87,7 +87,8 @@ def _divide_place(
     for shard in old:
         progress(shard)
         new += _divide_shard(folder, shard, sealed.bits[place], bits)
-    others = [shard for shard in sealed.shards if shard not in old]
+    divided = set(old)
+    others = [shard for shard in sealed.shards if shard not in divided]
     shards = tuple(sorted([*others, *new], key=lambda shard: shard.place))
     return msgspec.structs.replace(
         sealed, bits=sealed.bits | {place: bits}, shards=shards, root=merkle_root(shards)
@@ -109,7 +110,7 @@ def _divide_shard(folder: Path, shard: Shard, now: int, bits: int) -> Iterator[S
             with (copier := ShardWriter(folder, shard.corpus, shard.split, part)):
                 for row in rows:
                     if row["status"] == "written":
-                        copier.copy(row, _extent(file.fileno(), folder, shard, row))
+                        copier.copy(row, extent(folder, shard.tar, file.fileno(), row))
                 yield copier.close(row for row in rows if row["status"] != "written")
 
 
@@ -119,17 +120,6 @@ def _rows(folder: Path, shard: Shard) -> list[dict[str, Any]]:
     if hashlib.sha256(data).hexdigest() != shard.manifest_sha256:
         raise DamageError(
             f"{shard.manifest} is damaged: its sha256 is not the sealed one. "
-            f"Check with: python -m shards validate {folder}"
+            f"Repair it with: python -m shards repair {folder}"
         )
     return pq.read_table(pa.BufferReader(data)).to_pylist()
-
-
-def _extent(descriptor: int, folder: Path, shard: Shard, row: dict[str, Any]) -> bytes:
-    """A record's bytes. Raises DamageError if they are not those that were written."""
-    data = os.pread(descriptor, row["nbytes"], row["offset"])
-    if writer.digest(data) != row["digest"]:
-        raise DamageError(
-            f"{shard.tar}: record {row['key']} at byte {row['offset']} is damaged. "
-            f"Check with: python -m shards validate {folder}, then build again"
-        )
-    return data

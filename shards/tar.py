@@ -43,7 +43,7 @@ def padded(size: int) -> int:
 def header(name: str, size: int) -> bytes:
     """The 512 bytes before a file's content. Raises ValueError for what plain USTAR cannot hold."""
     encoded, digits = name.encode("ascii"), b"%011o" % size
-    if len(encoded) > 100 or size >= 8**11:
+    if len(encoded) > 100 or not 0 <= size < 8**11:
         raise ValueError(f"{name!r} of {size} bytes does not fit in plain USTAR (100, 8 GiB)")
     checksum = b"%06o" % (_SUM + sum(encoded) + sum(digits))
     return b"".join((encoded.ljust(100, b"\0"), _OWNER, digits, _TIME, checksum, _KIND))

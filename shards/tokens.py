@@ -91,9 +91,7 @@ def open_tokens(
     """
     if encoder.vocab_size > _LONGEST + 1:
         raise ValueError(f"a vocabulary of {encoder.vocab_size} does not fit in uint16")
-    shards = hashlib.sha256("".join(s.sha256 for s in source.shards).encode()).hexdigest()
-    name = f"{source.corpus}-{source.split}-{shards[:12]}"
-    folder = dataset / "tokens" / encoder.digest[:12] / name
+    folder = dataset / "tokens" / encoder.digest[:12] / _name(source)
     if not folder.exists():
         try:
             with store.new_folder(folder) as temporary:
@@ -101,6 +99,21 @@ def open_tokens(
         except OSError:
             if not folder.exists():  # else another process made the same one first
                 raise
+    return _open(folder)
+
+
+def cached(dataset: Path, source: Source) -> dict[str, Tokens]:
+    """The source's caches that are there, by the 12 hex of their tokenizers. Raises DamageError."""
+    found = sorted((dataset / "tokens").glob(f"*/{_name(source)}"))
+    return {folder.parent.name: _open(folder) for folder in found}
+
+
+def _name(source: Source) -> str:
+    shards = hashlib.sha256("".join(s.sha256 for s in source.shards).encode()).hexdigest()
+    return f"{source.corpus}-{source.split}-{shards[:12]}"
+
+
+def _open(folder: Path) -> Tokens:
     noted = folder / _DIGESTS
     if not noted.exists() or _digests(folder) != noted.read_text():
         raise DamageError(f"{folder} is damaged; remove it, and it is made anew from the shards")

@@ -148,22 +148,22 @@ class ShardWriter:
         self._write(tar.END)
         self._flush()
         sha256 = self._sha256.hexdigest()
-        tar_name = f"{self._stem}-{sha256[:8]}.tar"
+        tar_name = store.tar_name(corpus, split, self._id, sha256)
         for written in self._rows.values():
-            written["shard"] = tar_name
+            written["shard"] = Path(tar_name).name
         failed = [{**f, "corpus": corpus, "split": split} for f in failures]
         failed.sort(key=lambda r: (order_in_shard(r["key"]), str(r["error"])))
         rows = [*self._rows.values(), *failed]
         manifest = store.parquet_bytes(pa.Table.from_pylist(rows, schema=MANIFEST))
         manifest_sha256 = hashlib.sha256(manifest).hexdigest()
-        manifest_name = f"manifests/{corpus}/{self._stem}-{manifest_sha256[:8]}.parquet"
-        self._file.publish(self._out / corpus / tar_name)
+        manifest_name = store.manifest_name(corpus, split, self._id, manifest_sha256)
+        self._file.publish(self._out / tar_name)
         store.write(self._out / manifest_name, manifest)
         return Shard(
             corpus=corpus,
             split=split,
             id=self._id,
-            tar=f"{corpus}/{tar_name}",
+            tar=tar_name,
             nbytes=self._offset,
             sha256=sha256,
             manifest=manifest_name,

@@ -52,7 +52,8 @@ def test_prefect_lives_in_one_file() -> None:
 def test_polars_stays_where_tables_are() -> None:
     with_polars = {name(path) for path in FILES if "polars" in imports(path)}
     tables = {f"pipelines/{name}.py" for name in ("alike", "buckets", "build", "gate", "plan")}
-    assert with_polars == {"manifests/store.py", *tables}
+    asked = {f"shards/{name}.py" for name in ("diff", "duplicates", "inspect", "sample")}
+    assert with_polars == {"manifests/store.py", *asked, *tables}
 
 
 def test_making_robots_tasks_and_scenes_is_light() -> None:

@@ -132,7 +132,9 @@ def test_other_archives_are_refused(kind, fields):
         list(members(_python_tar(kind, **fields)))
 
 
-@pytest.mark.parametrize(("name", "size"), [("n" * 101, 0), ("a", 8**11), ("caf\u00e9", 0)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("n" * 101, 0), ("a", 8**11), ("a", -512), ("caf\u00e9", 0)]
+)
 def test_what_ustar_cannot_hold_is_refused(name, size):
     with pytest.raises(ValueError, match=r"does not fit|ascii"):
         header(name, size)
