@@ -53,8 +53,9 @@ Rows = list[Row]
 
 
 def ready() -> None:
-    """Load the codecs, so that the first picture does not wait for them."""
+    """Load the codecs, and all of pyarrow, so that the first picture does not wait for them."""
     codecs()
+    pa.array([""])  # its first array loads pandas, where that is installed
 
 
 def pack(plan: ShardPlan, root: Path, out: Path, policy: ImagePolicy) -> Packed:
