@@ -32,7 +32,7 @@ from pipelines.config import BuildConfig
 from pipelines.specs import Packed, ShardPlan
 from pipelines.state import Remembered, State
 from shards import interop
-from shards.stream import FileError, Stream
+from shards.sequential import FileError, SequentialFile
 
 # What is imported by `pack.py` and `scenes.py`: with other code all shards are packed again.
 PACKING = ("manifests", "pipelines/locators.py", "pipelines/pack.py", "pipelines/robots")
@@ -156,7 +156,7 @@ class Reuse:
 def _holds(out: Path, name: str, nbytes: int, sha256: str) -> bool:
     """Whether a file of a data set is there with these bytes; all are read if its size fits."""
     try:
-        with Stream(out, name) as stream:
+        with SequentialFile(out, name) as stream:
             return stream.nbytes == nbytes and stream.drain() == sha256
     except FileError:  # pack it again
         return False

@@ -15,7 +15,7 @@ import yaml
 from manifests.schema import KINDS, SPLITS
 from manifests.seal import Seal, Shard
 from shards.rows import written
-from shards.stream import FileError, read_there
+from shards.sequential import FileError, read_there
 
 NAME = "README.md"
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")

@@ -23,7 +23,7 @@ from manifests.place import shard_of
 from manifests.schema import MANIFEST, Record
 from manifests.seal import Shard
 from shards import hazards, jpeg, tar, writer
-from shards.stream import FileError, Stream, read_whole
+from shards.sequential import FileError, SequentialFile, read_whole
 
 Row = dict[str, Any]
 _COLUMNS = (  # of a manifest row, in the order that `_agree` has them of the record
@@ -150,7 +150,7 @@ class _Check:
         """Check the tar, and its records if there are rows to say where they are."""
         shard = self._shard
         try:
-            with Stream(self._folder, shard.tar, progress) as stream:
+            with SequentialFile(self._folder, shard.tar, progress) as stream:
                 end = None if rows is None else self._records(stream, rows)
                 found = stream.drain()
                 problem = not_as_sealed(stream.nbytes, shard.nbytes, found, shard.sha256)
@@ -166,7 +166,7 @@ class _Check:
             return None
         return found
 
-    def _records(self, stream: Stream, rows: list[Row]) -> int:
+    def _records(self, stream: SequentialFile, rows: list[Row]) -> int:
         """Check every record; returns where the last one ends."""
         name, end, damaged, lost = self._shard.tar, 0, list[str](), list[str]()
         for row in rows:
@@ -265,7 +265,7 @@ class _Check:
             yield f"its group {record.group!r} belongs in shard {right}"
 
 
-def _ends(stream: Stream, end: int) -> bool:
+def _ends(stream: SequentialFile, end: int) -> bool:
     """Whether nothing but the end of a tar follows byte `end`, if anything does."""
     return stream.nbytes <= end or stream.at(end, len(tar.END) + 1) == tar.END
 

@@ -31,7 +31,7 @@ from manifests.seal import Seal, Shard
 from shards import tar
 from shards.reader import DamageError
 from shards.rows import written
-from shards.stream import FileError, MissingError, Stream, read_there
+from shards.sequential import FileError, MissingError, SequentialFile, read_there
 
 META = ".nv-meta"
 DATASET = f"{META}/dataset.yaml"
@@ -116,7 +116,7 @@ def index_problem(folder: Path, sealed: Seal) -> tuple[str, str] | None:
     """Which file of the index that is there is not what was written, and what is wrong with it."""
     file = _INDEX
     try:
-        with Stream(folder, _INDEX) as index:
+        with SequentialFile(folder, _INDEX) as index:
             file = _UUID
             if read_there(folder, _UUID) != _uuid(sealed):
                 return _UUID, "not of this seal: the index beside it is of other data"

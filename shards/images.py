@@ -153,6 +153,21 @@ def encode(image: Image.Image, quality: int) -> bytes:
     return sink.getvalue()
 
 
+def decode_stored(data: memoryview, pixels: np.ndarray) -> None:
+    """Decode a JPEG that policy `squash` stored into `pixels`, uint8 [H, W, 3] of its size.
+
+    Raises ValueError if it is of another size, ValueError or OSError if it cannot be decoded.
+    """
+    if simplejpeg is None:
+        found = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    else:
+        found = simplejpeg.decode_jpeg(data, "RGB", buffer=pixels)
+    if found.shape != pixels.shape:
+        raise ValueError(f"it is {found.shape[1]}x{found.shape[0]}, not {pixels.shape[1]} wide")
+    if simplejpeg is None:
+        pixels[...] = found
+
+
 def decode_into(data: bytes | memoryview, pixels: np.ndarray) -> None:
     """Decode a stored JPEG upright into `pixels`, uint8 [H, W, 3], scaled if it is of another size.
 
@@ -160,15 +175,18 @@ def decode_into(data: bytes | memoryview, pixels: np.ndarray) -> None:
     """
     height, width, _ = pixels.shape
     head = jpeg.header(data)
-    plain = head.orientation == 1 and head.components in (1, 3)
-    if simplejpeg is not None and plain and (head.width, head.height) == (width, height):
+    if simplejpeg is None or head.components not in (1, 3):
+        upright = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    elif head.orientation == 1 and (head.width, head.height) == (width, height):
         simplejpeg.decode_jpeg(data, "RGB", buffer=pixels)
         return
-    upright = _turned(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), head.orientation)
-    if upright.shape != pixels.shape:
-        scaled = Image.fromarray(upright).resize((width, height), Image.Resampling.BILINEAR)
-        upright = np.asarray(scaled)
-    pixels[...] = upright
+    else:  # libjpeg-turbo scales by eighths while it decodes, which saves most of the work
+        upright = simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height)
+    upright = _turned(upright, head.orientation)
+    if upright.shape == pixels.shape:
+        pixels[...] = upright
+    else:
+        shrink.scale_into(upright, pixels)
 
 
 def _store_other(data: bytes, policy: ImagePolicy) -> Stored:

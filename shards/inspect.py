@@ -22,7 +22,7 @@ from manifests.seal import Seal
 from shards import jpeg
 from shards.reader import DamageError, parse
 from shards.rows import extent
-from shards.stream import FileError, open_file
+from shards.sequential import FileError, open_file
 
 if TYPE_CHECKING:
     import polars as pl

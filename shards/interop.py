@@ -25,7 +25,7 @@ from manifests.schema import SPLITS
 from manifests.seal import Seal, Shard
 from shards import card, energon
 from shards.reader import DamageError
-from shards.stream import FileError, read_there
+from shards.sequential import FileError, read_there
 
 _NAMES = re.compile(
     r"README\.md|wids-(train|val|test)\.json|[^/]+/[^/]+\.tar\.idx"

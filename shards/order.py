@@ -6,8 +6,9 @@ arbitrary finite domains", 2002). Everything is keyed by (seed, source, pass, wi
 of any sample follows from these alone, and reads stay within one window of shards at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import xxhash
@@ -44,6 +45,18 @@ class Order:
             of_pass = passes == number
             samples[of_pass] = self._in_pass(int(number), place[of_pass])
         return samples, passes
+
+    def windows(self, index: int) -> Iterator[list[int]]:
+        """The shards (by ordinal) of the window that an index is in, of the next one, and so on."""
+        number, place = divmod(index, self.length)
+        while True:
+            shards, ends, bounds, _ = self._pass(number)
+            first = int(np.searchsorted(bounds, place, side="right")) - 1
+            for begin, end in pairwise(bounds[first:].tolist()):
+                low = np.searchsorted(ends, begin, side="right")
+                high = np.searchsorted(ends, end, side="left") + 1
+                yield shards[low:high].tolist()
+            number, place = number + 1, 0
 
     def _in_pass(self, number: int, place: np.ndarray) -> np.ndarray:
         shards, ends, bounds, keys = self._pass(number)

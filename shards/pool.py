@@ -2,19 +2,16 @@
 
     for checked in ordered_map(function, items, nbytes, progress): ...
 
-In processes, as much of the work is Python; each ends with the one that started it, however that
-ends. They are started by command, not by `multiprocessing`, which would run a caller's script again
-in each. What is small is done here: to start a process takes longer.
+In processes, as much of the work is Python. What is small is done here: to start a process takes
+longer.
 """
 
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, Pipe, wait
-from threading import Thread
-from typing import Any, NoReturn, TypeVar
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+from shards.helper import Helper
 
 R = TypeVar("R")
 Advance = Callable[[int], None]
@@ -22,9 +19,6 @@ Advance = Callable[[int], None]
 _FEW = 64_000_000  # bytes that one process reads before others have started
 _TOLD = 8_000_000  # bytes between two words of progress
 _PATIENCE = 300  # seconds without a word from any
-_MAIN = (
-    "import sys; sys.path[:] = sys.argv[2:]; from shards import pool; pool.work(int(sys.argv[1]))"
-)
 
 
 def ordered_map(
@@ -47,12 +41,13 @@ def ordered_map(
     try:
         for _ in range(count):
             worker = _Worker()
-            workers[worker.pipe] = worker
-            worker.begin(function)
+            workers[worker.helper.pipe] = worker
+            worker.helper.send(function)
             worker.give(next(todo))
         for number in range(len(items)):
             while number not in done:
-                ready = wait([w.pipe for w in workers.values() if w.number is not None], _PATIENCE)
+                busy = [pipe for pipe, worker in workers.items() if worker.number is not None]
+                ready = wait(busy, _PATIENCE)
                 if not ready:
                     raise ChildProcessError(
                         f"no helper process has read anything for {_PATIENCE} seconds; is the "
@@ -60,7 +55,7 @@ def ordered_map(
                     )
                 for pipe in ready:
                     worker = workers[pipe]
-                    kind, said = worker.hear()
+                    kind, said = worker.helper.hear()
                     if kind == "read":
                         progress(said)
                     elif kind == "failed":
@@ -72,60 +67,25 @@ def ordered_map(
             yield done.pop(number)
     finally:
         for worker in workers.values():
-            worker.end()
+            worker.helper.end()
 
 
 class _Worker:
-    """A process that works on one item at a time; `number` is that of the item, None if idle."""
+    """A helper that works on one item at a time; `number` is that of the item, None if idle."""
 
     def __init__(self) -> None:
-        self.pipe, theirs = Pipe()
+        self.helper = Helper("shards.pool", "after taskset -c 0 the same command starts none")
         self.number: int | None = None
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN, str(theirs.fileno()), *sys.path],
-            stdin=subprocess.PIPE,  # ends when this process does
-            pass_fds=[theirs.fileno()],
-        )
-        theirs.close()  # so that ours ends when theirs does
-
-    def begin(self, function: Callable) -> None:
-        self._send(function)
 
     def give(self, item: tuple[int, tuple] | None) -> None:
         self.number = None
         if item is not None:
             self.number, what = item
-            self._send(what)
-
-    def hear(self) -> tuple[str, Any]:
-        try:
-            return self.pipe.recv()
-        except (EOFError, OSError):
-            self._killed()
-
-    def _send(self, what: Any) -> None:
-        try:
-            self.pipe.send(what)
-        except OSError:
-            self._killed()
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self.pipe.close()
-
-    def _killed(self) -> NoReturn:
-        raise ChildProcessError(
-            f"a helper process was killed (exit code {self._process.wait()}), perhaps for want of "
-            f"memory. Run it again; after taskset -c 0 the same command starts none"
-        ) from None
+            self.helper.send(what)
 
 
-def work(descriptor: int) -> None:
+def serve(pipe: Connection, descriptors: Sequence[int]) -> None:
     """What a helper process does until its parent ends it, or ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent ends us
-    Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
-    pipe = Connection(descriptor)
     function, held = pipe.recv(), 0
 
     def tell(nbytes: int) -> None:

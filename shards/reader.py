@@ -9,13 +9,12 @@ Every read checks the record's xxh3-128 against the index; damage is never retur
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-import pyarrow.compute as pc
 import xxhash
 
 from manifests import store
@@ -23,7 +22,7 @@ from manifests.schema import Record
 from manifests.seal import Seal, SealError, Shard
 from shards import tar
 from shards.rows import DamageError, written
-from shards.stream import read_there
+from shards.sequential import read_there
 
 # 32 bytes a record. `shard` is the ordinal among the source's shards in the order of their ids.
 ENTRY = np.dtype([("offset", "<u8"), ("nbytes", "<u4"), ("shard", "<u4"), ("digest", "V16")])
@@ -32,14 +31,19 @@ _OPEN = 256  # tars of a source held open at a time
 
 
 class Source:
-    """The records of one corpus and split, in the order of shards and places in them."""
+    """The records of one corpus and split, in the order of shards and places in them.
 
-    def __init__(self, folder: Path, root: str, shards: list[Shard]) -> None:
+    `open_tar` gives an open descriptor of a shard's tar. Raises DamageError if it cannot.
+    """
+
+    def __init__(
+        self, folder: Path, root: str, shards: list[Shard], open_tar: Callable[[Shard], int]
+    ) -> None:
         self.corpus, self.split = shards[0].corpus, shards[0].split
         self.shards = shards
         self._folder, self._root = folder, root
         # Bound to what it needs, not to self: a cycle would keep the files open.
-        self._open = lru_cache(_OPEN)(partial(_open, folder, tuple(s.tar for s in shards)))
+        self._open = lru_cache(_OPEN)(partial(_open, shards, open_tar))
 
     def __len__(self) -> int:
         return sum(shard.records for shard in self.shards)
@@ -58,19 +62,26 @@ class Source:
         """ENTRY [records], memory-mapped from `index/<corpus>-<split>.idx`; made anew if stale.
 
         The file's first 32 bytes are a header that names the seal, so an index left by an older
-        build is never read.
+        build is never read. Read rows by `entries`, which believes none that cannot be.
         """
         path, header = self._index_path, self._index_header
         if not _is_index(path, header, ENTRY.itemsize * (1 + len(self))):
             store.write(path, header + self._entries().tobytes())
-        index = np.memmap(path, ENTRY, "r", offset=ENTRY.itemsize, shape=(len(self),))
-        sizes = np.array([shard.nbytes for shard in self.shards], np.uint64)
-        inside = index["shard"] < len(sizes)
-        size = sizes[np.where(inside, index["shard"], 0)]
-        inside &= (index["nbytes"] <= size) & (index["offset"] <= size - index["nbytes"])
-        if not inside.all():
-            self._refuse_index()  # before a wrong offset or length is believed
-        return index
+        return np.memmap(path, ENTRY, "r", offset=ENTRY.itemsize, shape=(len(self),))
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        return np.array([shard.nbytes for shard in self.shards], np.uint64)
+
+    def entries(self, records: np.ndarray) -> np.ndarray:
+        """ENTRY [N]: where records int64 [N] lie. Raises DamageError if the index is damaged."""
+        rows = np.asarray(self.index)[records]
+        known = rows["shard"] < len(self._sizes)
+        size = self._sizes[np.where(known, rows["shard"], 0)]
+        inside = (rows["nbytes"] <= size) & (rows["offset"] <= size - rows["nbytes"])
+        if not (known & inside).all():  # before a wrong offset or length is believed
+            self._refuse_index()
+        return rows
 
     @property
     def _index_path(self) -> Path:
@@ -100,28 +111,40 @@ class Source:
             part["digest"] = np.frombuffer(raw, "V16")
         return entries
 
-    def read_into(self, buffer: memoryview, number: int) -> memoryview:
-        """The extent of record `number` (0-based) in `buffer`, verified. Raises DamageError.
-
-        `buffer` must hold the largest record (`largest`); the view returned is its beginning.
-        """
-        entry = self.index[number]
-        view = buffer[: int(entry["nbytes"])]
-        file = self._open(int(entry["shard"]))  # held until read: see _Descriptor
-        got = os.preadv(file.number, [view], int(entry["offset"]))
-        if got != len(view) or xxhash.xxh3_128_digest(view) != bytes(entry["digest"]):
-            self._damaged(number, got, len(view))
-        return view
-
-    @cached_property
-    def largest(self) -> int:
-        """Bytes of the longest extent of a record; 0 if there is none."""
-        return int(self.index["nbytes"].max(initial=0))
+    def read_into(self, view: memoryview, shard: int, offset: int, digest: bytes) -> None:
+        """Fill `view` with a record's whole extent, verified. Raises DamageError."""
+        file = self._open(shard)  # held until read: see _Descriptor
+        got = os.preadv(file.number, [view], offset)
+        if got != len(view):
+            self._damaged(shard, offset, f"{got} of {len(view)} bytes are there")
+        if not intact(view, digest):
+            self._damaged(shard, offset, "its digest differs")
 
     def record(self, number: int) -> Record:
         """Record `number` (0-based), verified. Raises DamageError."""
-        buffer = bytearray(int(self.index[number]["nbytes"]))
-        return parse(bytes(self.read_into(memoryview(buffer), number)))
+        (entry,) = self.entries(np.array([number]))
+        extent = bytearray(int(entry["nbytes"]))
+        view, digest = memoryview(extent), entry["digest"].tobytes()
+        self.read_into(view, int(entry["shard"]), int(entry["offset"]), digest)
+        return parse(bytes(extent))
+
+    def key(self, shard: int, offset: int) -> str:
+        """The key of the record at a place of a shard (its ordinal); "unknown" if none is."""
+        with contextlib.suppress(DamageError, ValueError):  # ValueError: no record begins there
+            rows = written(self._folder, self.shards[shard], "key", "offset")
+            return rows["key"][rows["offset"].to_pylist().index(offset)].as_py()
+        return "unknown"
+
+    def _damaged(self, shard: int, offset: int, what: str) -> NoReturn:
+        index_damaged = False
+        with contextlib.suppress(DamageError):  # the manifest may be damaged as well
+            index_damaged = self.index.tobytes() != self._entries().tobytes()
+        if index_damaged:
+            self._refuse_index()
+        raise DamageError(
+            f"{self.shards[shard].tar}: record {self.key(shard, offset)} at byte {offset} is "
+            f"damaged: {what}. Repair it with: python -m shards repair {self._folder}"
+        )
 
     def _refuse_index(self) -> NoReturn:
         self._index_path.unlink(missing_ok=True)
@@ -130,51 +153,24 @@ class Source:
             f"from the manifests when the same command runs again"
         )
 
-    def _damaged(self, number: int, got: int, expected: int) -> None:
-        index_damaged = False
-        with contextlib.suppress(DamageError):  # the manifest may be damaged as well
-            index_damaged = self.index.tobytes() != self._entries().tobytes()
-        if index_damaged:
-            self._refuse_index()
-        shard = self.shards[int(self.index[number]["shard"])]
-        offset = int(self.index[number]["offset"])
-        key = "unknown"
-        with contextlib.suppress(DamageError, IndexError):
-            rows = written(self._folder, shard, "key", "offset")
-            key = rows.filter(pc.field("offset") == offset)["key"][0].as_py()
-        what = f"{got} of {expected} bytes are there" if got != expected else "its digest differs"
-        raise DamageError(
-            f"{shard.tar}: record {key} at byte {offset} is damaged: {what}. "
-            f"Repair it with: python -m shards repair {self._folder}"
-        )
-
 
 class _Descriptor:
     """An open file, closed when nobody holds it: a cache may drop it while a thread still reads."""
 
-    def __init__(self, path: Path) -> None:
-        self.number = -1
-        self.number = os.open(path, os.O_RDONLY)
+    def __init__(self, number: int) -> None:
+        self.number = number
 
     def __del__(self) -> None:
-        if self.number >= 0:
-            os.close(self.number)
+        os.close(self.number)
 
 
-def _open(folder: Path, tars: tuple[str, ...], shard: int) -> _Descriptor:
-    try:
-        return _Descriptor(folder / tars[shard])
-    except OSError as error:
-        with contextlib.suppress(SealError):
-            if all(one.tar != tars[shard] for one in Seal.read(folder).shards):
-                raise DamageError(
-                    f"{tars[shard]} is gone: {folder} was replaced by a newer data set after this "
-                    f"one was opened. Run the same command again, to read the newer one"
-                ) from error
-        raise DamageError(
-            f"{tars[shard]} is sealed but cannot be opened ({error.strerror}). "
-            f"Check with: python -m shards validate {folder}"
-        ) from error
+def _open(shards: Sequence[Shard], open_tar: Callable[[Shard], int], shard: int) -> _Descriptor:
+    return _Descriptor(open_tar(shards[shard]))
+
+
+def intact(extent: memoryview, digest: bytes) -> bool:
+    """Whether these are the bytes of the digest."""
+    return xxhash.xxh3_128_digest(extent) == digest
 
 
 class Dataset:
@@ -183,6 +179,9 @@ class Dataset:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self.seal = Seal.read(self.folder)
+
+    def __reduce__(self) -> tuple:
+        return Dataset, (self.folder,)  # another process reads the seal itself
 
     @property
     def names(self) -> list[tuple[str, str]]:
@@ -195,13 +194,30 @@ class Dataset:
         if not shards:
             there = ", ".join("/".join(name) for name in self.names)
             raise KeyError(f"{self.folder} has no {corpus}/{split}; it has {there}")
-        return Source(self.folder, self.seal.root, shards)
+        return Source(self.folder, self.seal.root, shards, partial(_open_tar, self.folder))
 
     def records(self, corpus: str, split: str) -> Iterator[Record]:
         """Every record of a corpus and split, verified, front to back."""
         source = self.source(corpus, split)
         for number in range(len(source)):
             yield source.record(number)
+
+
+def _open_tar(folder: Path, shard: Shard) -> int:
+    """A descriptor of a shard's tar in a local data set. Raises DamageError."""
+    try:
+        return os.open(folder / shard.tar, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        with contextlib.suppress(SealError):
+            if all(one.tar != shard.tar for one in Seal.read(folder).shards):
+                raise DamageError(
+                    f"{shard.tar} is gone: {folder} was replaced by a newer data set after this "
+                    f"one was opened. Run the same command again, to read the newer one"
+                ) from error
+        raise DamageError(
+            f"{shard.tar} is sealed but cannot be opened ({error.strerror}). "
+            f"Check with: python -m shards validate {folder}"
+        ) from error
 
 
 def parse(extent: bytes) -> Record:

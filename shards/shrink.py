@@ -79,6 +79,20 @@ def decode(data: bytes, header: Header, size: int) -> np.ndarray:
     )
 
 
+def scale_into(picture: np.ndarray, pixels: np.ndarray) -> None:
+    """Scale RGB uint8 [h, w, 3] to the size of `pixels`, uint8 [H, W, 3], and put it there.
+
+    For pictures that a scaled decode has brought near their size: quick, and not for storing.
+    """
+    height, width, _ = pixels.shape
+    opencv = _opencv()
+    if opencv is not None:
+        opencv.resize(picture, (width, height), pixels, interpolation=opencv.INTER_LINEAR)
+        return
+    scaled = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
+    pixels[...] = np.asarray(scaled)
+
+
 def encode(pixels: np.ndarray, quality: int) -> bytes:
     """RGB pixels as JPEG with colours at half resolution, as Pillow encodes."""
     return simplejpeg.encode_jpeg(pixels, quality, "RGB", "420")

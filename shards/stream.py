@@ -1,117 +1,246 @@
-"""A file of a data set read once from front to back, hashed on the way, in little memory.
+"""The samples of a mixture over a sealed data set, by position.
 
-    with Stream(folder, "coco/coco-train-00000-01234567.tar") as stream:
-        extent = stream.at(offset, nbytes)     # cheap where the one before ended
-        digest = stream.drain()                # sha256 of the whole file
+    stream = Stream(dataset, sources, encoder, seed=1, batching=Batching(...), max_tokens=64)
+    stream.positions(step, rank, world)   -> which samples a rank takes at a step
+    stream.fill(slot, positions)          -> reads, checks and decodes them into a slot
 
-Files are read, not mapped: one that is cut off meanwhile is then too short, not a SIGBUS. Nothing
-but a regular file is opened, and none outside of the folder by its name.
+The order is a function of (seal, mixture, seed, step) alone. A stream has no state: there is
+nothing to save of it but the step, and the mixture, so that no later release resolves it anew.
 """
 
-import hashlib
-import os
-import stat
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-_BLOCK = 512 * 1024  # bytes: what a processor's cache holds
+import msgspec
+import numpy as np
+
+from shards.fill import Pictures
+from shards.mixing import BY_SAMPLES, Mixing, Mixture, SourceSpec, resolve, windows
+from shards.order import Order
+from shards.reader import Dataset
+from shards.rows import DamageError
+from shards.sampler import Part, Rows, chosen_rows, sample_rows
+from shards.schedule import Schedule
+from shards.slot import Slot
+from shards.tokens import Encoder, Tokens, Vocabulary, cache_of, make_tokens, open_tokens
+from shards.turns import Samples, open_samples
+
+CACHE = 64_000_000_000  # bytes of shards that windows are sized for
 
 
-class FileError(Exception):
-    """A file that cannot be opened or read; its text says why, and follows the file's name."""
+class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`global_` samples a step in pools of `pool`; ranks share every pool."""
+
+    global_: int = msgspec.field(name="global")
+    pool: int
+
+    def __post_init__(self) -> None:
+        if self.pool < 1 or self.global_ % self.pool:
+            raise ValueError(f"batch.global {self.global_} is not a multiple of pool {self.pool}")
+
+    @property
+    def pools(self) -> int:
+        return self.global_ // self.pool
 
 
-class MissingError(FileError):
-    """A file that is not there."""
+class Words(NamedTuple):
+    """What is known of a tokenizer where there is none: see shards.tokens.Vocabulary."""
+
+    digest: str
+    pad: int
+    image: int
+
+
+class _Settings(NamedTuple):
+    """All that a stream follows from, as another process is told it."""
+
+    sources: Mapping[str, SourceSpec]
+    words: Words
+    seed: int
+    batching: Batching
+    max_tokens: int
+    mixture: Mixture
 
 
 class Stream:
-    """`nbytes` is the size of the file. All that it does may raise FileError."""
+    """`sources` by name, mixed as `mixing` says; `cache_bytes` is the room for shards that windows
+    are sized for. `mixture`, of a checkpoint, is taken as it is in place of these two.
+
+    Caches that are not there are made first; `progress` is told the source and how many records
+    more are done. Raises KeyError for a source that the data set lacks, ValueError for a mixture
+    that cannot be, DamageError for damaged caches and records.
+    """
 
     def __init__(
-        self, folder: Path, name: str, progress: Callable[[int], None] = lambda nbytes: None
+        self,
+        dataset: Dataset,
+        sources: Mapping[str, SourceSpec],
+        encoder: Encoder,
+        *,
+        seed: int,
+        batching: Batching,
+        max_tokens: int,
+        mixing: Mixing = BY_SAMPLES,
+        cache_bytes: int = CACHE,
+        mixture: Mixture | None = None,
+        progress: Callable[[str, int], None] = lambda source, records: None,
     ) -> None:
-        self._number = open_file(folder, name)
-        self.nbytes = os.fstat(self._number).st_size
-        self._progress = progress
-        self._sha256 = hashlib.sha256()
-        self._buffer = memoryview(bytearray(_BLOCK))
-        self._start = self._end = 0  # what the buffer holds that was not taken
-        self._read = 0  # bytes of the file that were read and hashed
+        for name, spec in sources.items():
+            source = dataset.source(spec.corpus or name, spec.split)
+            folder = cache_of(dataset, source, encoder)
+            if not folder.exists():
+                make_tokens(folder, source, encoder, lambda n, name=name: progress(name, n))
+        words = Words(encoder.digest, encoder.pad, encoder.image)
+        parts = _open_parts(dataset, sources, words, max_tokens, checked=True)
+        if mixture is None:
+            mixture = resolve(
+                mixing,
+                {name: spec.weight for name, spec in sources.items()},
+                {name: len(samples) for name, (_, _, samples) in parts.items()},
+                {name: samples.totals.targets for name, (_, _, samples) in parts.items()},
+                windows(
+                    {n: [s.nbytes for s in source.shards] for n, (source, _, _) in parts.items()},
+                    cache_bytes,
+                ),
+            )
+        self._set(dataset, _Settings(sources, words, seed, batching, max_tokens, mixture), parts)
 
-    def __enter__(self) -> "Stream":
-        return self
+    def _set(self, dataset: Dataset, settings: _Settings, parts: dict) -> None:
+        self._dataset, self._settings = dataset, settings
+        self.names = tuple(settings.sources)
+        self.mixture, self.max_tokens = settings.mixture, settings.max_tokens
+        self.batching = settings.batching
+        self.schedule = Schedule(self.mixture.shares, self.mixture.lengths, self.mixture.exhausted)
+        self._parts = []
+        for name, (source, tokens, samples) in parts.items():
+            known = self.mixture.parts[name]
+            if len(samples) != known.samples:
+                raise DamageError(
+                    f"source {name} has {len(samples)} samples; its mixture was resolved for "
+                    f"{known.samples}. Remove {dataset.folder / 'tokens'}: it is made anew"
+                )
+            starts = samples.starts(source.starts)
+            ids = [shard.id for shard in source.shards]
+            order = Order(starts, ids, seed=settings.seed, source=name, window=known.window)
+            self._parts.append(Part(source, tokens, samples, order))
+        policy = dataset.seal.image_policy
+        self.pixels = int(policy["size"])
+        self._pictures = Pictures(
+            [part.source for part in self._parts], policy["policy"] == "squash"
+        )
 
-    def __exit__(self, *exception: object) -> None:
-        os.close(self._number)
+    def __reduce__(self) -> tuple:
+        return _reopened, (self._dataset, self._dataset.seal.root, self._settings)
 
-    def at(self, offset: int, nbytes: int) -> memoryview:
-        """The bytes there, fewer where the file ends, until the next call."""
-        nbytes = min(nbytes, max(self.nbytes - offset, 0))  # a forged length asks for no memory
-        if offset != self._read - (self._end - self._start):
-            apart = memoryview(bytearray(nbytes))
-            return apart[: self._pread(apart, offset)]
-        while self._end - self._start < nbytes and self._fill(nbytes):
-            pass
-        begin, self._start = self._start, min(self._start + nbytes, self._end)
-        return self._buffer[begin : self._start]
+    @property
+    def truncated(self) -> dict[str, int]:
+        """Threads (under `one`: turns) of each source that do not fit and lose their end."""
+        return {
+            name: part.samples.totals.truncated
+            for name, part in zip(self.names, self._parts, strict=True)
+        }
 
-    def drain(self) -> str:
-        """Read what is left; the sha256 of the whole file, in hex."""
-        self._start = self._end = 0
-        while self._fill(0):
-            self._end = 0
-        return self._sha256.hexdigest()
+    @property
+    def steps(self) -> int | None:
+        """Steps until the mixture ends; None if it never does. The last one may be smaller."""
+        length = self.schedule.length
+        return None if length is None else -(-length // self.batching.global_)
 
-    def _fill(self, nbytes: int) -> bool:
-        """Read on, with room for `nbytes` in all; False at the end of the file."""
-        held = self._buffer[self._start : self._end]
-        if nbytes > len(self._buffer):
-            self._buffer = memoryview(bytearray(nbytes))
-            self._buffer[: len(held)] = held
-        elif self._start:
-            self._buffer[: len(held)] = bytes(held)
-        self._start, self._end = 0, len(held)
-        got = self._pread(self._buffer[self._end :], self._read)
-        self._sha256.update(self._buffer[self._end : self._end + got])
-        self._end += got
-        self._read += got
-        self._progress(got)
-        return got > 0
+    def slot(self, size: int) -> Slot:
+        """Buffers for `size` samples of this stream."""
+        return Slot(size, self.max_tokens, self.pixels)
 
-    def _pread(self, into: memoryview, offset: int) -> int:
-        try:
-            return os.preadv(self._number, [into], offset)
-        except OSError as error:
-            raise FileError(f"cannot be read at byte {offset}: {error.strerror}") from None
+    def positions(self, step: int, rank: int, world: int) -> list[np.ndarray]:
+        """The positions int64 [n] that a rank takes of each pool of a step.
+
+        Rank r of W takes floor(rP/W)..floor((r+1)P/W) of each pool of P, so that all ranks together
+        take every position once, in the same order for every W. Where the mixture ends, the last
+        pool is smaller, and a rank's part of it may be empty.
+        """
+        whole, size = self.batching.global_, self.batching.pool
+        if world > size:
+            raise ValueError(f"{world} ranks cannot share a pool of {size}; raise batch.pool")
+        first, end = step * whole, (step + 1) * whole
+        if self.schedule.length is not None:
+            end = min(end, self.schedule.length)
+        taken = []
+        for begin in range(first, end, size):
+            pool = min(size, end - begin)
+            taken.append(begin + np.arange(rank * pool // world, (rank + 1) * pool // world))
+        return taken
+
+    def rows(self, positions: np.ndarray) -> Rows:
+        """The rows of positions int64 [N]: all but their pixels."""
+        corpus, index = self.schedule.at(positions)
+        words = self._settings.words
+        return sample_rows(self._parts, corpus, index, self.max_tokens, (words.pad, words.image))
+
+    def fill_rows(self, slot: Slot, rows: Rows, beat: Callable[[], object] = lambda: None) -> None:
+        """Put rows, and their pictures, into a slot of as many; `beat` after each picture."""
+        rows.copy_to(slot)
+        self._pictures.fill(slot.images, rows.fields["corpus"], rows.images, beat)
+
+    def fill(self, slot: Slot, positions: np.ndarray) -> None:
+        """Read, check and decode the samples at `positions` int64 [n] into the slot's n rows."""
+        self.fill_rows(slot, self.rows(positions))
+
+    def fill_samples(
+        self, slot: Slot, name: str, samples: np.ndarray, images_of: np.ndarray | None = None
+    ) -> None:
+        """The same for chosen samples int64 [n] of one source, as in pass 0.
+
+        `images_of` int64 [n]: records whose images are shown instead of their own.
+        """
+        number, words = self.names.index(name), self._settings.words
+        corpus, passes = np.full(len(samples), number), np.zeros(len(samples), np.int64)
+        rows = chosen_rows(
+            self._parts, corpus, samples, passes, self.max_tokens, (words.pad, words.image)
+        )
+        if images_of is not None:
+            rows = rows._replace(images=self._parts[number].source.entries(images_of))
+        self.fill_rows(slot, rows)
+
+    def records_of(self, name: str, samples: np.ndarray) -> np.ndarray:
+        """int64 [n]: the records that samples of a source are of."""
+        part = self._parts[self.names.index(name)]
+        return part.samples.samples["record"][samples].astype(np.int64)
+
+    def key_of(self, name: str, record: int) -> str:
+        """The key of a record of a source."""
+        return self._parts[self.names.index(name)].source.record(record).key
 
 
-def read_whole(folder: Path, name: str) -> bytes:
-    """All bytes of a small file. Raises FileError."""
-    with Stream(folder, name) as stream:
-        return bytes(stream.at(0, stream.nbytes))
+def _open_parts(
+    dataset: Dataset,
+    sources: Mapping[str, SourceSpec],
+    words: Vocabulary,
+    max_tokens: int,
+    checked: bool,
+) -> dict:
+    """(Source, Tokens, Samples) by name."""
+    parts = {}
+    for name, spec in sources.items():
+        source = dataset.source(spec.corpus or name, spec.split)
+        folder = cache_of(dataset, source, words)
+        tokens = open_tokens(folder, checked)
+        samples = open_samples(folder, tokens, spec.turns, max_tokens, spec.kinds)
+        # Seen as plain arrays, which are quicker to take rows from than memmaps.
+        plain = Tokens(*map(np.asarray, tokens))
+        first, second = np.asarray(samples.samples), np.asarray(samples.choices)
+        parts[name] = (source, plain, Samples(first, second, samples.totals))
+    return parts
 
 
-def read_there(folder: Path, name: str) -> bytes | None:
-    """All bytes of a small file, None if there is none. Raises FileError."""
-    try:
-        return read_whole(folder, name)
-    except MissingError:
-        return None
-
-
-def open_file(folder: Path, name: str) -> int:
-    """A descriptor of a regular file, by a name relative to `folder`. Raises FileError."""
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
-        raise FileError("its name leads out of the data set; it is not read")
-    try:
-        # A pipe that nobody writes to would keep us waiting.
-        number = os.open(folder / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise MissingError("missing") from None
-    except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        os.close(number)
-        raise FileError("is not a regular file")
-    return number
+def _reopened(dataset: Dataset, root: str, settings: _Settings) -> Stream:
+    """A stream of another process, opened again in this one."""
+    if dataset.seal.root != root:
+        raise DamageError(
+            f"{dataset.folder} was replaced by a newer data set after it was opened. Run the same "
+            f"command again, to read the newer one"
+        )
+    stream = object.__new__(Stream)
+    parts = _open_parts(
+        dataset, settings.sources, settings.words, settings.max_tokens, checked=False
+    )
+    stream._set(dataset, settings, parts)
+    return stream

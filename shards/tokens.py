@@ -1,27 +1,32 @@
-"""The derived token cache: every turn of a source as uint16 ids, made once a tokenizer.
+"""The derived token cache: every turn of a source as ids, made once a tokenizer.
 
-    OUT/tokens/<tokenizer>/<corpus>-<split>-<shards>/  ids.npy turns.npy records.npy xxh3-128
+    OUT/tokens/<tokenizer>/<corpus>-<split>-<shards>/  ids turns records facts .bin, xxh3-128
 
-`<tokenizer>` and `<shards>` are 12 hex of digests, so a cache of another tokenizer, template or
-build is never read. Records stand in the order of the source's index; all three are memory-mapped.
+`<tokenizer>` and `<shards>` are 12 hex of digests, so a cache of another tokenizer, template, build
+or layout is never read. Records stand in the order of the source's index; all is memory-mapped.
 """
 
 import hashlib
 import mmap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 import xxhash
 
 from manifests import store
 from manifests.schema import KINDS, MAX_STEPS, ROBOTS, SITE_FACTS, Record, site_vector
-from shards.reader import DamageError, Source
+from shards.reader import Dataset, Source
+from shards.rows import DamageError
 
+# `mark` has TARGET set on what is learnt; its other bits are the ordinal of the turn's thread in
+# its record, so that a row of several threads is copied without a look at its turns.
+TOKENS = np.dtype([("id", "<u2"), ("mark", "<u2")])
+TARGET = 0x8000
 TURNS = np.dtype(
     [
-        ("start", "<u8"),  # of the prompt in ids; the target follows it
+        ("start", "<u8"),  # of the prompt in the tokens; the target follows it
         ("prompt", "<u2"),  # tokens
         ("target", "<u2"),  # tokens
         ("thread", "<u2"),
@@ -31,28 +36,31 @@ TURNS = np.dtype(
 RECORDS = np.dtype(
     [
         ("first", "<u8"),  # turn
-        ("turns", "<u4"),
         ("key", "<u8"),  # xxh3-64 of the key
         ("group", "<i8"),  # xxh3-64 of the group
-        ("robots", "u1"),  # bit i: ROBOTS[i] suits
-        ("single", "u1"),  # one robot is enough; the label may hold several that suit equally
+        ("turns", "<u4"),
+        ("facts", "<u4"),  # row of the facts; row 0 is that of all records without any
+    ]
+)
+FACTS = np.dtype(
+    [
+        ("robots", "<f4", (len(ROBOTS),)),  # multi-hot
+        ("single", "?"),  # one robot is enough; the label may hold several that suit equally
         ("plan", "i1", (MAX_STEPS, 2)),  # (robot, order), -1 = none
         ("site", "<f4", (len(SITE_FACTS),)),  # NaN = unknown
     ]
 )
+_LAYOUT = 2  # of these arrays, and of those that shards.turns derives from them
 _LONGEST = 65_535
 _DIGESTS = "xxh3-128"
 _CHUNK = 512  # records tokenised at a time
 
 
-class Encoder(Protocol):
-    """What the cache needs of a tokenizer; `digest` covers its templates too."""
+class Vocabulary(Protocol):
+    """What reading a cache needs of a tokenizer; `digest` covers its templates too."""
 
     @property
     def digest(self) -> str: ...
-
-    @property
-    def vocab_size(self) -> int: ...
 
     @property
     def pad(self) -> int: ...
@@ -60,17 +68,25 @@ class Encoder(Protocol):
     @property
     def image(self) -> int: ...
 
+
+class Encoder(Vocabulary, Protocol):
+    """What making a cache needs of a tokenizer."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
     def encode_turns(
         self, kinds: Sequence[str], prompts: Sequence[str], targets: Sequence[str]
     ) -> list[tuple[list[int], list[int]]]: ...
 
 
 class Tokens(NamedTuple):
-    """A source's cache: `ids` uint16 [tokens], `turns` TURNS [turns], `records` RECORDS."""
+    """A source's cache, memory-mapped: TOKENS [tokens], TURNS [turns], RECORDS [records], FACTS."""
 
-    ids: np.ndarray
+    tokens: np.ndarray
     turns: np.ndarray
     records: np.ndarray
+    facts: np.ndarray
 
     @property
     def lengths(self) -> np.ndarray:
@@ -78,102 +94,162 @@ class Tokens(NamedTuple):
         return self.turns["prompt"].astype(np.int64) + self.turns["target"]
 
 
-def open_tokens(
-    dataset: Path,
+_PARTS = {"tokens": TOKENS, "turns": TURNS, "records": RECORDS, "facts": FACTS}
+
+
+def cache_of(dataset: Dataset, source: Source, vocabulary: Vocabulary) -> Path:
+    """The folder of a source's cache, whether it is there or not."""
+    return dataset.folder / "tokens" / vocabulary.digest[:12] / _name(source)
+
+
+def open_tokens(folder: Path, checked: bool = True) -> Tokens:
+    """The cache in `folder`. Raises DamageError if it is damaged.
+
+    `checked` reads all of it, as fast as it can be read; of several processes one is enough.
+    """
+    again = "remove it, and it is made anew from the shards"
+    try:
+        if checked and _digests(folder) != (folder / _DIGESTS).read_text():
+            raise DamageError(f"{folder} is damaged; {again}")
+        return Tokens(*(mapped(folder / f"{name}.bin", kind) for name, kind in _PARTS.items()))
+    except OSError as error:
+        raise DamageError(f"{folder} is damaged ({error}); {again}") from None
+
+
+def make_tokens(
+    folder: Path,
     source: Source,
     encoder: Encoder,
-    progress: Callable[[int], None] = lambda n: None,
-) -> Tokens:
-    """The source's cache under `dataset`, made first if it is not there.
+    progress: Callable[[int], None] = lambda records: None,
+) -> None:
+    """Make the cache of a source in `folder`; `progress` is told how many records more are done.
 
-    `progress` is told how many records are done. Raises ValueError for a vocabulary over 65,536 or
-    a turn over 65,535 tokens, DamageError for a damaged record or cache.
+    Raises ValueError for a vocabulary over 65,536 or a turn over 65,535 tokens, DamageError for a
+    damaged record.
     """
     if encoder.vocab_size > _LONGEST + 1:
         raise ValueError(f"a vocabulary of {encoder.vocab_size} does not fit in uint16")
-    folder = dataset / "tokens" / encoder.digest[:12] / _name(source)
-    if not folder.exists():
-        try:
-            with store.new_folder(folder) as temporary:
-                _write(temporary, source, encoder, progress)
-        except OSError:
-            if not folder.exists():  # else another process made the same one first
-                raise
-    return _open(folder)
+    try:
+        with store.new_folder(folder) as temporary:
+            with _Writer(temporary) as writer:
+                for begin in range(0, len(source), _CHUNK):
+                    end = min(begin + _CHUNK, len(source))
+                    writer.add(source, [source.record(n) for n in range(begin, end)], encoder)
+                    progress(end - begin)
+            (temporary / _DIGESTS).write_text(_digests(temporary))
+    except OSError:
+        if not folder.exists():  # else another process made the same one first
+            raise
 
 
 def cached(dataset: Path, source: Source) -> dict[str, Tokens]:
     """The source's caches that are there, by the 12 hex of their tokenizers. Raises DamageError."""
     found = sorted((dataset / "tokens").glob(f"*/{_name(source)}"))
-    return {folder.parent.name: _open(folder) for folder in found}
+    return {folder.parent.name: open_tokens(folder) for folder in found}
+
+
+def mapped(path: Path, kind: np.dtype) -> np.ndarray:
+    """A file of rows, memory-mapped; an empty one cannot be, and is an empty array."""
+    return np.memmap(path, kind, "r") if path.stat().st_size else np.zeros(0, kind)
 
 
 def _name(source: Source) -> str:
-    shards = hashlib.sha256("".join(s.sha256 for s in source.shards).encode()).hexdigest()
+    named = "".join([f"{_LAYOUT}", *(shard.sha256 for shard in source.shards)])
+    shards = hashlib.sha256(named.encode()).hexdigest()
     return f"{source.corpus}-{source.split}-{shards[:12]}"
 
 
-def _open(folder: Path) -> Tokens:
-    noted = folder / _DIGESTS
-    if not noted.exists() or _digests(folder) != noted.read_text():
-        raise DamageError(f"{folder} is damaged; remove it, and it is made anew from the shards")
-    parts = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in Tokens._fields)
-    return Tokens(*parts)
-
-
 def _digests(folder: Path) -> str:
-    """xxh3-128 of each array's file, by mapping it: as fast as it can be read."""
+    """xxh3-128 of each array's file."""
     lines = []
-    for part in Tokens._fields:
-        with (folder / f"{part}.npy").open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        lines.append(f"{xxhash.xxh3_128_hexdigest(data)}  {part}.npy\n")
+    for name in _PARTS:
+        with (folder / f"{name}.bin").open("rb") as file:
+            empty = not file.seek(0, 2)
+            data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            lines.append(f"{xxhash.xxh3_128_hexdigest(data)}  {name}.bin\n")
     return "".join(lines)
 
 
-def _write(folder: Path, source: Source, encoder: Encoder, progress: Callable[[int], None]) -> None:
-    ids: list[np.ndarray] = []
-    turns: list[np.ndarray] = []
-    records = np.zeros(len(source), RECORDS)
-    tokens = count = 0
-    for begin in range(0, len(source), _CHUNK):
-        chunk = [source.record(n) for n in range(begin, min(begin + _CHUNK, len(source)))]
-        said = [turn for record in chunk for turn in sorted(record.turns, key=lambda t: t.thread)]
+class _Writer:
+    """Appends records to the four files of a cache."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files: dict[str, BinaryIO] = {
+            name: (folder / f"{name}.bin").open("wb") for name in _PARTS
+        }
+        self._tokens = self._turns = 0
+        nothing = np.zeros(1, FACTS)
+        nothing["plan"], nothing["site"] = -1, np.nan
+        self._facts = {nothing.tobytes(): 0}
+        self._write("facts", nothing)
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def _write(self, name: str, rows: np.ndarray) -> None:
+        self._files[name].write(rows.tobytes())
+
+    def add(self, source: Source, records: Sequence[Record], encoder: Encoder) -> None:
+        ordered = [sorted(record.turns, key=lambda turn: turn.thread) for record in records]
+        said = [turn for turns in ordered for turn in turns]
         encoded = encoder.encode_turns(
             [t.kind for t in said], [t.prompt for t in said], [t.target for t in said]
         )
-        part = np.zeros(len(said), TURNS)
-        for row, turn, (prompt, target) in zip(part, said, encoded, strict=True):
-            if max(len(prompt), len(target), turn.thread) > _LONGEST:
+        for turn, halves in zip(said, encoded, strict=True):
+            if max(*map(len, halves), turn.thread) > _LONGEST:
                 raise ValueError(f"{source.name}: turn {turn.id} is over {_LONGEST} tokens long")
-            row["start"], row["prompt"], row["target"] = tokens, len(prompt), len(target)
-            row["thread"], row["kind"] = turn.thread, KINDS.index(turn.kind)
-            tokens += len(prompt) + len(target)
-        turns.append(part)
-        ids.append(np.array([i for pair in encoded for half in pair for i in half], np.uint16))
-        for row, record in zip(records[begin:], chunk, strict=False):
-            row["first"], row["turns"] = count, len(record.turns)
-            count += len(record.turns)
-            _describe(row, record)
-        progress(begin + len(chunk))
-    empty_ids, empty_turns = np.zeros(0, np.uint16), np.zeros(0, TURNS)
-    np.save(folder / "ids.npy", np.concatenate([empty_ids, *ids]))
-    np.save(folder / "turns.npy", np.concatenate([empty_turns, *turns]))
-    np.save(folder / "records.npy", records)
-    (folder / _DIGESTS).write_text(_digests(folder))
+        lengths = np.array([[len(half) for half in halves] for halves in encoded])
+        lengths = lengths.reshape(-1, 2)
+        ends = np.cumsum(lengths.sum(1))
+        turns = np.zeros(len(said), TURNS)
+        turns["start"] = self._tokens + ends - lengths.sum(1)
+        turns["prompt"], turns["target"] = lengths[:, 0], lengths[:, 1]
+        turns["thread"] = [turn.thread for turn in said]
+        turns["kind"] = [KINDS.index(turn.kind) for turn in said]
+        marks = np.array([n for turns in ordered for n in _ordinals(turns)], np.int64) % TARGET
+        tokens = np.zeros(int(ends[-1]), TOKENS)
+        tokens["id"] = [number for halves in encoded for half in halves for number in half]
+        tokens["mark"] = np.repeat(np.stack([marks, marks | TARGET], 1).ravel(), lengths.ravel())
+        self._write("tokens", tokens)
+        self._write("turns", turns)
+        self._write("records", self._described(records))
+        self._tokens += len(tokens)
+        self._turns += len(turns)
+
+    def _described(self, records: Sequence[Record]) -> np.ndarray:
+        rows = np.zeros(len(records), RECORDS)
+        rows["turns"] = [len(record.turns) for record in records]
+        rows["first"] = self._turns + np.cumsum(rows["turns"]) - rows["turns"]
+        rows["key"] = [xxhash.xxh3_64_intdigest(record.key.encode()) for record in records]
+        groups = [xxhash.xxh3_64_intdigest(record.group.encode()) for record in records]
+        rows["group"] = np.array(groups, np.uint64).astype(np.int64)
+        for row, record in zip(rows, records, strict=True):
+            facts = _facts(record)
+            known = facts.tobytes()
+            if known not in self._facts:
+                self._facts[known] = len(self._facts)
+                self._write("facts", facts)
+            row["facts"] = self._facts[known]
+        return rows
 
 
-def _describe(row: np.void, record: Record) -> None:
-    row["key"] = xxhash.xxh3_64_intdigest(record.key.encode())
-    row["group"] = np.uint64(xxhash.xxh3_64_intdigest(record.group.encode())).astype(np.int64)
-    row["robots"] = sum(1 << ROBOTS.index(robot) for robot in set(record.robots))
+def _ordinals(turns: Sequence) -> list[int]:
+    """The ordinal of each turn's thread among the threads of its record."""
+    numbers = {thread: i for i, thread in enumerate(dict.fromkeys(t.thread for t in turns))}
+    return [numbers[turn.thread] for turn in turns]
+
+
+def _facts(record: Record) -> np.ndarray:
+    """FACTS [1] of a record."""
+    row = np.zeros(1, FACTS)
+    row["robots"] = [robot in record.robots for robot in ROBOTS]
     row["single"] = bool(record.robots) and not record.plan
     row["plan"] = -1
     for place, step in enumerate(record.plan):
-        row["plan"][place] = ROBOTS.index(step.robot), step.order
+        row["plan"][0, place] = ROBOTS.index(step.robot), step.order
     row["site"] = site_vector(record.meta)
-
-
-def unpack_robots(bits: int) -> np.ndarray:
-    """float32 [len(ROBOTS)], 1 where the bit is set."""
-    return np.array([bits >> i & 1 for i in range(len(ROBOTS))], np.float32)
+    return row

@@ -15,8 +15,9 @@ from manifests.seal import Seal, SealError
 from shards import interop, unlisted
 from shards.damage import Checked, Problem, Rules, check_shard, not_as_sealed
 from shards.pool import ordered_map
-from shards.reader import DamageError, Source
-from shards.stream import FileError, Stream
+from shards.reader import Dataset
+from shards.rows import DamageError
+from shards.sequential import FileError, SequentialFile
 from shards.totals import Totals
 
 
@@ -49,7 +50,7 @@ def validate(
         return
     try:
         reasons = sealed.reasons
-        with Stream(folder, reasons.path) as stream:
+        with SequentialFile(folder, reasons.path) as stream:
             found = stream.drain()
             problem = not_as_sealed(stream.nbytes, reasons.nbytes, found, reasons.sha256)
     except FileError as error:
@@ -66,8 +67,9 @@ def validate(
             yield Problem(file=shard.tar, what=what, place=shard.place)
         totals.add(shard, checked)
     yield from totals.problems()
+    data = Dataset(folder)
     for corpus, split in totals.read:
-        source = Source(folder, sealed.root, sealed.select(corpus, split))
+        source = data.source(corpus, split)
         what = None
         with suppress(DamageError):  # of a manifest, named above
             try:
@@ -132,7 +134,7 @@ def _sizes(folder: Path, sealed: Seal) -> Iterator[Problem]:
 
 def _size(folder: Path, name: str, nbytes: int, sha256: str) -> Iterator[str]:
     try:
-        with Stream(folder, name) as stream:
+        with SequentialFile(folder, name) as stream:
             if stream.nbytes != nbytes:
                 yield f"{stream.nbytes} bytes, sealed with {nbytes}"
     except FileError as error:

@@ -1,11 +1,20 @@
 """A slot's buffers as the tensors that the model and the objectives read."""
 
+import math
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from shards.ring import Slot
+from shards.slot import NO_LOSS, Slot
+
+_TYPES = {
+    np.dtype(np.uint8): torch.uint8,
+    np.dtype(np.bool_): torch.bool,
+    np.dtype(np.int64): torch.int64,
+    np.dtype(np.float32): torch.float32,
+}
 
 
 @dataclass
@@ -32,11 +41,22 @@ class Batch:
 
     @classmethod
     def of(cls, slot: Slot, device: torch.device) -> "Batch":
-        """The slot's content on `device`; on the CPU it shares the slot's memory."""
+        """The slot's content on `device`; on the CPU it shares the slot's memory.
+
+        A slot without rows, of a rank that has no part of the last samples, becomes one row that
+        nothing is learnt from, so that every rank takes the same steps.
+        """
+        empty = len(slot) == 0
+        memory = torch.from_numpy(slot.memory).to(device, non_blocking=True)  # all at once
         tensors = {}
         for field in fields(cls):
-            tensor = torch.from_numpy(getattr(slot, field.name))
-            if field.name == "images":
-                tensor = tensor.permute(0, 3, 1, 2)
-            tensors[field.name] = tensor.to(device, non_blocking=True)
+            begin, kind, shape = slot.fields[field.name]
+            nbytes = kind.itemsize * math.prod(shape)
+            whole = memory[begin : begin + nbytes].view(_TYPES[kind]).view(shape)
+            tensor = whole[slot.first : slot.first + max(1, len(slot))]
+            tensors[field.name] = tensor.permute(0, 3, 1, 2) if field.name == "images" else tensor
+        if empty:
+            tensors["labels"] = torch.full_like(tensors["labels"], NO_LOSS)
+            for name in ("robots", "corpus"):
+                tensors[name] = torch.zeros_like(tensors[name])
         return cls(**tensors)

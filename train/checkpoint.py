@@ -18,8 +18,10 @@ from torch import nn
 from embervlm import EmberVLM
 from embervlm.weights import load_strict
 from manifests import store
+from shards.mixing import Mixture
 
 KEPT = 2
+SCHEMA = 2
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -28,15 +30,17 @@ class CheckpointError(ValueError):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a run stands. `step` steps are done; the order of all others follows from the rest."""
+    """Where a run stands. `step` steps are done; the order of all others follows from the rest.
+
+    `mixture` was resolved when the run began, and is not resolved again when it goes on.
+    """
 
     step: int
     stage: dict[str, Any]
     root: str  # of the data set's seal
     tokenizer: str  # digest
-    shares: dict[str, int]
-    lengths: dict[str, int]  # samples a pass, by source
-    schema: int = 1
+    mixture: Mixture
+    schema: int = SCHEMA
 
 
 def save(run: Path, model: EmberVLM, optimiser: torch.optim.Optimizer, state: State) -> Path:
@@ -60,32 +64,37 @@ def found(run: Path) -> list[Path]:
 
 
 def read_state(checkpoint: Path) -> State:
-    """Raises CheckpointError if `state.json` is not there or not readable."""
+    """Raises CheckpointError if `state.json` is not there, not readable or of another release."""
     try:
-        return msgspec.json.decode((checkpoint / "state.json").read_bytes(), type=State)
+        data = (checkpoint / "state.json").read_bytes()
+        if (schema := msgspec.json.decode(data).get("schema")) != SCHEMA:
+            raise CheckpointError(
+                f"{checkpoint} is of schema {schema}; this code reads {SCHEMA}. Train anew"
+            )
+        return msgspec.json.decode(data, type=State)
     except (OSError, msgspec.DecodeError) as error:
         raise CheckpointError(f"{checkpoint} is not a checkpoint: {error}") from error
 
 
-def resume(
-    checkpoint: Path, model: EmberVLM, optimiser: torch.optim.Optimizer, expected: State
-) -> int:
-    """Load a checkpoint into model and optimiser; returns the step to go on at.
-
-    Raises CheckpointError if it is of another stage, data set or tokenizer than `expected`, naming
-    what differs: the order of samples would be another.
-    """
-    state = read_state(checkpoint)
-    for name in ("schema", "root", "tokenizer", "shares", "lengths", "stage"):
-        then, now = getattr(state, name), getattr(expected, name)
-        if then != now:
+def check(checkpoint: Path, state: State, stage: dict[str, Any], root: str, tokenizer: str) -> None:
+    """Raise CheckpointError if a checkpoint is of another stage, data set or tokenizer, naming what
+    differs: the order of samples would be another."""
+    then = {"root": state.root, "tokenizer": state.tokenizer, "stage": state.stage}
+    now = {"root": root, "tokenizer": tokenizer, "stage": stage}
+    for name in then:
+        if then[name] != now[name]:
             raise CheckpointError(
-                f"{checkpoint} was made with another {name}: {_difference(then, now)}. "
+                f"{checkpoint} was made with another {name}: {_difference(then[name], now[name])}. "
                 f"Give this run another --out, or remove {checkpoint.parent}"
             )
+
+
+def resume(
+    checkpoint: Path, state: State, model: EmberVLM, optimiser: torch.optim.Optimizer
+) -> None:
+    """Load a checkpoint into model and optimiser."""
     load_strict(model, load_file(checkpoint / "model.safetensors"), str(checkpoint))
     _restore(model, optimiser, load_file(checkpoint / "optimizer.safetensors"), state.step)
-    return state.step
 
 
 def _difference(then: Any, now: Any) -> str:

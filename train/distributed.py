@@ -23,6 +23,11 @@ class Place(NamedTuple):
         return self.rank == 0
 
     @property
+    def leads_host(self) -> bool:
+        """Whether this process writes what its machine keeps for itself, such as caches."""
+        return int(os.environ.get("LOCAL_RANK", "0")) == 0
+
+    @property
     def threads(self) -> int:
         """Threads that this process may use: its share of the cores it is allowed."""
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -22,8 +22,10 @@ from embervlm import EmberVLM, Tokenizer, metrics
 from manifests import store
 from manifests.schema import SPLITS, Kind, Split
 from manifests.settings import SettingsError
+from shards.mixing import SourceSpec
 from shards.reader import DamageError, Dataset
-from shards.ring import NO_LOSS, Batching, Slot, SourceSpec, Stream
+from shards.slot import NO_LOSS, Slot
+from shards.stream import Batching, Stream
 from train import checkpoint as checkpoints
 from train.batches import Batch
 from train.checkpoint import CheckpointError
@@ -72,7 +74,7 @@ class Judge:
         )
         self.chosen = {
             name: np.unique(np.linspace(0, n - 1, min(n, limit or n)).astype(np.int64))
-            for name, n in self.stream.lengths.items()
+            for name, n in self.stream.mixture.lengths.items()
         }
 
     def judge(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ its BatchNorm sees one rank's part of a pool at a time. Where a run stands is on
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -17,14 +18,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from embervlm import EmberVLM, Tokenizer
 from manifests.settings import SettingsError
+from shards.mixing import Mixture
 from shards.reader import Dataset
-from shards.ring import Ring, Slot, Stream
+from shards.ring import Ring
+from shards.slot import Slot
+from shards.stream import Stream
 from train import checkpoint, optim
 from train.batches import Batch
 from train.checkpoint import State
 from train.distributed import Place, add_up, wait
 from train.objectives import COUNTS, OBJECTIVES, REACHES
-from train.stage import COMPONENTS, Stage
+from train.stage import COMPONENTS, INCIDENTAL, Stage
 from train.track import Log, Meter, TrainingError
 
 
@@ -72,45 +76,58 @@ def train(
     """
     _check(stage)
     dataset = Dataset(data)
-    stream, tokenizer = open_stream(stage, dataset, place)
+    tokenizer = Tokenizer.load(stage.model.config.tokenizer)
+    settings = _settings(stage)
+    known: State | None = None
+    if found := checkpoint.found(out):
+        known = checkpoint.read_state(found[-1])
+        checkpoint.check(found[-1], known, settings, dataset.seal.root, tokenizer.digest)
+    stream = open_stream(stage, dataset, tokenizer, place, known and known.mixture)
+    steps = stage.length(sum(stream.mixture.lengths.values()), stream.steps)
     model = _model(stage, tokenizer, start).to(place.device)
     optimiser = optim.optimiser(model, stage.optim)
-    state = _state(stage, dataset, stream, tokenizer)
-    first = 0
-    if found := checkpoint.found(out):
-        first = checkpoint.resume(found[-1], model, optimiser, state)
+    if known:
+        checkpoint.resume(found[-1], known, model, optimiser)
         if place.leads:
-            console.print(f"going on from {found[-1]} at step {first}", highlight=False)
-        if first >= stage.steps:
+            console.print(f"going on from {found[-1]} at step {known.step}", highlight=False)
+        if known.step >= steps:
             return found[-1]
-    log = _open_log(stage, stream, model, out, first, console) if place.leads else None
+    state = known or State(
+        step=0,
+        stage=settings,
+        root=dataset.seal.root,
+        tokenizer=tokenizer.digest,
+        mixture=stream.mixture,
+    )
+    log = _open_log(stage, stream, model, out, state.step, console) if place.leads else None
     objective = Objective(model, stage.objectives, len(stream.names), stage.packs)
     module = DistributedDataParallel(objective) if place.world > 1 else objective
     meter = Meter(stage, stream, place)
-    ring = Ring(
+    module.train()
+    with Ring(
         stream,
-        range(first, stage.steps),
+        range(state.step, steps),
         rank=place.rank,
         world=place.world,
+        fill=stage.fill,
         threads=place.threads,
-    )
-    module.train()
-    for step, slots in meter.timed(ring):
-        rate = optim.learning_rate(step, stage.steps, stage.optim)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        meter.add(slots, _step(module, optimiser, slots, stage, place))
-        saves = (step + 1) % stage.save_steps == 0 or step + 1 == stage.steps
-        if saves or (step + 1) % stage.log_steps == 0:  # no step is saved that is not in the log
-            line = meter.line(step, rate)
-            if log:
-                log.write(line, stage.steps)
-        if saves:
-            _check_finite(model, step)
-            if place.leads:
-                done = msgspec.structs.replace(state, step=step + 1)
-                checkpoint.save(out, model, optimiser, done)
-            wait(place)
+    ) as ring:
+        for step, slots in meter.timed(ring):
+            rate = optim.learning_rate(step, steps, stage.optim)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            meter.add(slots, _step(module, optimiser, slots, stage, place))
+            saves = (step + 1) % stage.save_steps == 0 or step + 1 == steps
+            if saves or (step + 1) % stage.log_steps == 0:  # no step is saved that is not logged
+                line = meter.line(step, rate)
+                if log:
+                    log.write(line, steps)
+            if saves:
+                _check_finite(model, step)
+                if place.leads:
+                    done = msgspec.structs.replace(state, step=step + 1)
+                    checkpoint.save(out, model, optimiser, done)
+                wait(place)
     return checkpoint.found(out)[-1]
 
 
@@ -139,9 +156,15 @@ def _check_finite(model: nn.Module, step: int) -> None:
             )
 
 
-def open_stream(stage: Stage, dataset: Dataset, place: Place) -> tuple[Stream, Tokenizer]:
-    """The stage's stream and tokenizer; the leading rank makes missing token caches first."""
-    tokenizer = Tokenizer.load(stage.model.config.tokenizer)
+def open_stream(
+    stage: Stage,
+    dataset: Dataset,
+    tokenizer: Tokenizer,
+    place: Place,
+    mixture: Mixture | None = None,
+) -> Stream:
+    """The stage's stream, `mixture` as it was resolved before; each machine's first rank makes
+    caches that are missing. Raises SettingsError for a source that the data set lacks."""
     for name, spec in stage.sources.items():
         if (spec.corpus or name, spec.split) not in dataset.names:
             there = ", ".join("/".join(pair) for pair in dataset.names)
@@ -159,17 +182,19 @@ def open_stream(stage: Stage, dataset: Dataset, place: Place) -> tuple[Stream, T
             seed=stage.seed,
             batching=stage.batch,
             max_tokens=stage.max_tokens,
-            window=stage.window,
+            mixing=stage.mixing,
+            cache_bytes=int(stage.cache_gb * 1e9),
+            mixture=mixture,
         )
 
-    if place.leads:
+    if place.leads_host:
         made = stream()
         wait(place)
     else:
         wait(place)
         made = stream()
     made.positions(0, place.rank, place.world)  # too many ranks for a pool is said before the model
-    return made, tokenizer
+    return made
 
 
 def _model(stage: Stage, tokenizer: Tokenizer, start: Path | None) -> EmberVLM:
@@ -193,18 +218,10 @@ def _model(stage: Stage, tokenizer: Tokenizer, start: Path | None) -> EmberVLM:
     return model
 
 
-def _state(stage: Stage, dataset: Dataset, stream: Stream, tokenizer: Tokenizer) -> State:
-    settings = msgspec.json.decode(msgspec.json.encode(stage))  # as it reads back from disk
-    for name in ("log_steps", "save_steps"):  # change nothing that is computed
-        settings.pop(name)
-    return State(
-        step=0,
-        stage=settings,
-        root=dataset.seal.root,
-        tokenizer=tokenizer.digest,
-        shares=stream.shares,
-        lengths=stream.lengths,
-    )
+def _settings(stage: Stage) -> dict[str, Any]:
+    """What is computed of a stage, as it reads back from disk."""
+    settings = msgspec.json.decode(msgspec.json.encode(stage))
+    return {name: value for name, value in settings.items() if name not in INCIDENTAL}
 
 
 def _open_log(
@@ -213,8 +230,10 @@ def _open_log(
     out.mkdir(parents=True, exist_ok=True)
     total = model.num_parameters()["total"]
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    period = stream.schedule.period
     shares = ", ".join(
-        f"{name} {share}/{stream.schedule.period}" for name, share in stream.shares.items()
+        f"{name} {part.share}/{period} (asked {part.asked:.4%})"
+        for name, part in stream.mixture.parts.items()
     )
     console.print(
         f"stage {stage.name}: {total:,} parameters, {trained:,} trained; global batch "

@@ -12,7 +12,7 @@ import numpy as np
 from embervlm import losses
 from embervlm.losses import Loss
 from embervlm.outputs import Outputs
-from shards.ring import NO_LOSS, Slot
+from shards.slot import NO_LOSS, Slot
 from train.batches import Batch
 from train.stage import COMPONENTS
 

@@ -84,7 +84,7 @@ def _walk(
     records = sum(shard.records for shard in seal.shards)
     judged = sum(source["samples"] for source in evaluation["sources"].values())
     nodes.append(("shards", f"{len(seal.shards)} tars\n{records:,} records"))
-    nodes.append(("stream", f"{len(state.shares)} sources\nin exact shares"))
+    nodes.append(("stream", f"{len(state.mixture.parts)} sources\nin exact shares"))
     nodes.append(("train", f"{state.step} steps of\n{state.stage['batch']['global']} samples"))
     nodes.append(("evaluate", f"{judged} samples\nof {evaluation['split']}"))
     return nodes
@@ -95,19 +95,18 @@ def _mixture(state: State, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     drawn: Counter[str] = Counter()
     for line in lines:
         drawn.update(line["drawn"])
-    total, period = drawn.total(), sum(state.shares.values())
-    weights = {name: spec["weight"] for name, spec in state.stage["sources"].items()}
+    total, period = drawn.total(), sum(state.mixture.shares.values())
     return [
         {
             "name": name,
-            "asked": weight / sum(weights.values()),
-            "share": f"{state.shares[name]}/{period}",
+            "asked": part.asked,
+            "share": f"{part.share}/{period}",
             "drawn": drawn[name],
             "realised": drawn[name] / total,
             "turns": state.stage["sources"][name]["turns"],
-            "passes": drawn[name] / state.lengths[name],
+            "passes": drawn[name] / part.samples,
         }
-        for name, weight in weights.items()
+        for name, part in state.mixture.parts.items()
     ]
 
 

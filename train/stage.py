@@ -3,6 +3,7 @@
 Stages differ in their objectives and in what is trainable, never in code.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +12,16 @@ import msgspec
 
 from embervlm.config import EmberVLMConfig
 from manifests import settings
-from shards.ring import Batching, SourceSpec
+from shards.mixing import Mixing, SourceSpec
+from shards.ring import Fill
+from shards.stream import CACHE, Batching
 
 MIXTURES = Path(__file__).parent / "mixtures"
 COMPONENTS = ("encoder", "projection", "language", "fusion", "reasoning", "robot_head")
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+# What may change from one start of a run to the next: nothing that is computed follows from it.
+INCIDENTAL = ("log_steps", "save_steps", "cache_gb", "fill")
 
 
 class Optim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,10 +48,14 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that a run is told. `objectives` are weights by name (see objectives.py)."""
+    """All that a run is told. `objectives` are weights by name (see objectives.py).
+
+    A run is as long as `steps` says, or `passes`: as many samples as all sources have, so many
+    times over. `cache_gb`: shards of a remote data set that are kept on this machine's disk; the
+    windows of a new run's order follow from it. `fill`: who fills batches (see shards.ring).
+    """
 
     name: str
-    steps: Positive
     sources: dict[str, SourceSpec]
     objectives: dict[str, float]
     batch: Batching
@@ -54,8 +63,12 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     model: ModelSpec = ModelSpec()
     trainable: tuple[str, ...] = COMPONENTS
     optim: Optim = Optim()
+    steps: Positive | None = None
+    passes: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    mixing: Mixing = Mixing()
     seed: int = 1
-    window: Positive = 16  # shards read at a time
+    cache_gb: Annotated[float, msgspec.Meta(gt=0)] = CACHE / 1e9
+    fill: Fill = "threads"
     log_steps: Positive = 50
     save_steps: Positive = 500
 
@@ -69,15 +82,35 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             )
         if not self.objectives:
             raise ValueError("objectives is empty; a stage needs at least one")
-        if self.optim.warmup >= self.steps:
+        if (self.steps is None) == (self.passes is None):
             raise ValueError(
-                f"optim.warmup {self.optim.warmup} is not shorter than the run of {self.steps} "
-                f"steps: the learning rate would never reach its peak"
+                f"steps is {self.steps}, passes {self.passes}: a run is as long as one of them "
+                f"says; leave the other out with --set {'steps' if self.steps else 'passes'}=null"
             )
+        if self.steps is not None:
+            self.check_warmup(self.steps)
         if "encoder" in self.trainable and self.model.config.encoder_frozen:
             raise ValueError(
                 f"trainable lists the encoder, which is frozen: preset {self.model.preset} or "
                 f"model.set has encoder_frozen true"
+            )
+
+    def length(self, samples: int, most: int | None) -> int:
+        """Steps of the run over sources of so many samples in all, and at `most`.
+
+        Raises ValueError for a warm-up that is not shorter.
+        """
+        steps = self.steps or math.ceil((self.passes or 0) * samples / self.batch.global_)
+        steps = steps if most is None else min(steps, most)
+        self.check_warmup(steps)
+        return steps
+
+    def check_warmup(self, steps: int) -> None:
+        """Raise ValueError for a warm-up that is not shorter than a run of `steps`."""
+        if self.optim.warmup >= steps:
+            raise ValueError(
+                f"optim.warmup {self.optim.warmup} is not shorter than the run of {steps} "
+                f"steps: the learning rate would never reach its peak"
             )
 
     @property

@@ -13,7 +13,9 @@ from rich.console import Console
 from torch import Tensor
 
 from manifests import store
-from shards.ring import Ring, Slot, Stream
+from shards.ring import Ring
+from shards.slot import Slot
+from shards.stream import Stream
 from train.distributed import Place, add_up
 from train.stage import Stage
 
@@ -27,7 +29,9 @@ class Meter:
 
     def __init__(self, stage: Stage, stream: Stream, place: Place) -> None:
         self._stage, self._place, self._names = stage, place, stream.names
+        self._parts, self._period = stream.mixture.parts, stream.schedule.period
         self._done = 0
+        self._drawn_in_all = np.zeros(len(self._names), np.int64)
         self._clear()
 
     def _clear(self) -> None:
@@ -63,6 +67,7 @@ class Meter:
         """The log line since the one before. Raises TrainingError if the loss is no number."""
         sums = add_up(self._shares, self._place).cpu()
         drawn = add_up(torch.from_numpy(self._drawn).to(self._place.device), self._place).tolist()
+        self._drawn_in_all += drawn
         seconds = time.monotonic() - self._begun
         objectives = {}
         for name, by_source in zip(self._stage.objectives, sums, strict=True):
@@ -81,12 +86,25 @@ class Meter:
             "objectives": objectives,
             "sources": {n: m for n, pair in by_source.items() if (m := _mean(pair)) is not None},
             "drawn": dict(zip(self._names, drawn, strict=True)),
+            "mixture": self._mixture(),
             "lr": rate,
             "samples_per_s": sum(drawn) / seconds,
             "wait": self._waited / seconds,
         }
         self._clear()
         return line
+
+    def _mixture(self) -> dict[str, dict[str, float]]:
+        """Of each source: the share asked for, as it was rounded, and as drawn since the start."""
+        total = int(self._drawn_in_all.sum())
+        return {
+            name: {
+                "asked": self._parts[name].asked,
+                "rounded": self._parts[name].share / self._period,
+                "realised": int(drawn) / total,
+            }
+            for name, drawn in zip(self._names, self._drawn_in_all, strict=True)
+        }
 
 
 def _mean(pair: Tensor) -> float | None:

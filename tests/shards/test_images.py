@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from shards import images, shrink
-from shards.images import ImageError, ImagePolicy, decode_into, store_image
+from shards.images import ImageError, ImagePolicy, decode_into, decode_stored, store_image
 
 SMALL, KEEP = ImagePolicy(size=32), ImagePolicy(policy="keep")
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -254,10 +254,28 @@ def test_a_stored_jpeg_decodes_to_pillows_pixels(monkeypatch, library):
     decode_into(memoryview(jpeg), pixels)
     expected = np.asarray(Image.open(io.BytesIO(jpeg))).astype(int)
     assert np.abs(expected - pixels).max() <= 2
-    other = np.zeros((16, 24, 3), np.uint8)
-    decode_into(jpeg, other)
-    scaled = Image.open(io.BytesIO(jpeg)).resize((24, 16), Image.Resampling.BILINEAR)
-    assert np.abs(np.asarray(scaled).astype(int) - other).max() <= 2
+    again = np.zeros((32, 32, 3), np.uint8)
+    decode_stored(memoryview(jpeg), again)
+    assert np.array_equal(again, pixels)
+    with pytest.raises(ValueError, match=r"it is 32x32, not 40 wide|too small|32x32"):
+        decode_stored(memoryview(jpeg), np.zeros((50, 40, 3), np.uint8))
+
+
+@pytest.mark.parametrize("library", ["simplejpeg and opencv", "simplejpeg", "pillow"])
+@pytest.mark.parametrize("size", [(640, 480), (50, 60), (224, 100), (20, 20)])
+def test_a_kept_jpeg_of_any_size_is_scaled_as_pillow_scales(monkeypatch, library, size):
+    if library == "simplejpeg":
+        monkeypatch.setattr(shrink, "_opencv", lambda: None)
+    if library == "pillow":
+        monkeypatch.setattr(images, "simplejpeg", None)
+    across, down = np.meshgrid(np.linspace(0, 3, size[0]), np.linspace(0, 5, size[1]))
+    smooth = np.stack([np.sin(across), np.cos(down), np.sin(across + down)], -1) * 120 + 128
+    picture = Image.fromarray(smooth.astype(np.uint8))
+    kept = store_image(_file(picture, quality=95), KEEP)
+    pixels = np.zeros((48, 56, 3), np.uint8)
+    decode_into(kept.jpeg, pixels)
+    scaled = np.asarray(picture.resize((56, 48), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(scaled - pixels).mean() < 3
 
 
 def _spoilt(kind: str) -> Iterator[bytes]:

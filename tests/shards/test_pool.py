@@ -59,7 +59,7 @@ def test_what_a_helper_raises_is_raised_here(run):
 
 @several
 def test_a_helper_that_is_killed_is_an_error(run):
-    with pytest.raises(ChildProcessError, match=r"was killed \(exit code -9\)"):
+    with pytest.raises(ChildProcessError, match=r"was killed \(exit code -9, process \d+\)"):
         list(ordered_map(run, [("os.kill(os.getpid(), 9)",)] * 2, MUCH))
 
 

@@ -1,42 +1,38 @@
-"""The stream of a mixture is one sequence, whoever fills it, and its rows are what was written."""
+"""Who fills a ring, how many they are and where it begins change nothing; who fails is named."""
 
-import io
-from collections import Counter
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from manifests.schema import ROBOTS
-from shards.reader import DamageError, Dataset
-from shards.ring import NO_LOSS, Batching, Ring, Slot, SourceSpec, Stream
+from manifests.schema import Record
+from shards import ring
+from shards.helper import HelperError
+from shards.mixing import Mixing, SourceSpec
+from shards.reader import Dataset
+from shards.ring import Ring
+from shards.rows import DamageError
+from shards.slot import Slot
+from shards.stream import Stream
+from tests.shards.streams import SOURCES, arrays, equal, open_stream
 
-SOURCES = {
-    "coco": SourceSpec(weight=0.4, turns="rotate"),
-    "vqa": SourceSpec(weight=0.3, turns="pack"),
-    "talk": SourceSpec(corpus="llava", weight=0.2, turns="whole"),
-    "robots": SourceSpec(weight=0.1, turns="one"),
-}
+Batch = dict[str, np.ndarray]
+ONCE = Mixing(exhausted="drop")  # every sample once, and the last step smaller
 STEPS = 6
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def make_stream(whole, encoder):
-    def make_stream(
-        folder: Path = whole, pool: int = 10, max_tokens: int = 64, seed: int = 1, **sources
-    ) -> Stream:
-        return Stream(
-            Dataset(folder),
-            sources or SOURCES,
-            encoder,
-            seed=seed,
-            batching=Batching(global_=20, pool=pool),
-            max_tokens=max_tokens,
-            window=2,
-        )
-
-    return make_stream
+    return partial(open_stream, whole, encoder)
 
 
 @pytest.fixture(scope="module")
@@ -44,214 +40,309 @@ def stream(make_stream) -> Stream:
     return make_stream()
 
 
-def _arrays(slots: list[Slot]) -> dict[str, np.ndarray]:
-    """Copies of all rows of slots, one after another."""
-    return {name: np.concatenate([vars(slot)[name] for slot in slots]) for name in vars(slots[0])}
+@pytest.fixture(scope="module")
+def once(make_stream) -> Stream:
+    return make_stream(mixing=ONCE)
 
 
-def _equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
-    assert one.keys() == other.keys()
-    return all(np.array_equal(one[n], other[n], equal_nan=n == "site") for n in one)
-
-
-def _filled(stream: Stream, positions: np.ndarray) -> dict[str, np.ndarray]:
-    slot = stream.slot(len(positions))
-    for array in vars(slot).values():
-        array.fill(1)  # as if an older batch had left something everywhere
-    stream.fill(slot, positions)
-    return _arrays([slot])
+def _in_order(stream: Stream, steps: int) -> list[Batch]:
+    """What each step holds, in the order of positions, filled one row at a time."""
+    batches = []
+    for step in range(steps):
+        slots = []
+        for position in np.concatenate(stream.positions(step, 0, 1)):
+            slots.append(stream.slot(1))
+            stream.fill(slots[-1], np.array([position]))
+        batches.append(arrays(slots))
+    return batches
 
 
 @pytest.fixture(scope="module")
-def sequence(stream) -> list[dict[str, np.ndarray]]:
-    """What each step holds, in the order of positions."""
-    return [_filled(stream, np.arange(step * 20, step * 20 + 20)) for step in range(STEPS)]
+def sequence(stream) -> list[Batch]:
+    return _in_order(stream, STEPS)
 
 
-@pytest.mark.parametrize("world", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("pool", [5, 10, 20])
-def test_positions_of_all_ranks_tile_exactly(make_stream, world, pool):
-    stream = make_stream(pool=pool)
-    for step in (0, 3):
-        ranks = [stream.positions(step, rank, world) for rank in range(world)]
-        assert {len(positions) for positions in ranks} == {20 // pool}
-        joined = np.concatenate(ranks, axis=1)  # rank after rank, pool by pool
-        assert joined.ravel().tolist() == list(range(step * 20, step * 20 + 20))
-        sizes = [positions.shape[1] for positions in ranks]
-        assert max(sizes) - min(sizes) <= 1
+@pytest.fixture(scope="module")
+def one_pass(once) -> list[Batch]:
+    assert once.steps == 5 and once.schedule.length == 94
+    return _in_order(once, once.steps)
 
 
-def test_golden_positions(stream):
-    assert stream.positions(2, 1, 3).tolist() == [[43, 44, 45], [53, 54, 55]]
-    with pytest.raises(ValueError, match=r"11 ranks cannot share a pool of 10; raise batch.pool"):
-        stream.positions(0, 0, 11)
+def _global(stream: Stream, steps: range, world: int, **how) -> Iterator[tuple[int, Batch]]:
+    """Each step of all ranks together, in the order of positions."""
+    with ExitStack() as stack:
+        rings = [
+            stack.enter_context(Ring(stream, steps, rank=rank, world=world, **how))
+            for rank in range(world)
+        ]
+        for of_ranks in zip(*rings, strict=True):
+            (step,) = {step for step, _ in of_ranks}
+            pools = zip(*(slots for _, slots in of_ranks), strict=True)
+            yield step, arrays(slot for pool in pools for slot in pool)
+
+
+@pytest.mark.parametrize("fill", ["threads", "processes"])
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+def test_a_run_stopped_at_any_step_goes_on_on_any_number_of_ranks(once, one_pass, world, fill):
+    for stop in range(len(one_pass) + 1):
+        # What it was before the stop is of no account: there is no state but the step.
+        found = dict(_global(once, range(stop, 99), world, fill=fill, threads=2, ahead=1))
+        assert list(found) == list(range(stop, len(one_pass)))
+        assert all(equal(found[step], one_pass[step]) for step in found)
+
+
+@pytest.mark.parametrize("before", [1, 2, 3, 4])
+@pytest.mark.parametrize("after", [1, 2, 3, 4])
+def test_what_was_trained_before_and_after_a_stop_is_each_sample_once(
+    once, one_pass, before, after
+):
+    for stop in range(len(one_pass) + 1):
+        first = _global(once, range(stop), before, threads=1, ahead=2)
+        then = _global(once, range(stop, 99), after, threads=3, ahead=0)
+        batches = [batch for run in (first, then) for _, batch in run]
+        assert all(map(equal, batches, one_pass)) and len(batches) == len(one_pass)
+    samples = np.concatenate([b["corpus"] * 1000 + b["record"] for b in one_pass])
+    assert len(samples) == 94
+    for name, length in {"coco": 40, "talk": 12}.items():
+        number = list(SOURCES).index(name)
+        assert sorted(samples[samples // 1000 == number] % 1000) == list(range(length))
 
 
 @pytest.mark.parametrize(
-    ("world", "threads", "ahead"),
-    [(1, 1, 0), (1, 3, 2), (2, 2, 1), (3, 4, 3), (4, 1, 2), (5, 7, 2)],
+    ("fill", "world", "threads", "helpers", "ahead"),
+    [
+        ("threads", 1, 1, None, 0),
+        ("threads", 1, 3, None, 2),
+        ("threads", 3, 4, None, 3),
+        ("threads", 5, 7, None, 2),
+        ("processes", 1, 2, 1, 0),
+        ("processes", 1, 3, 2, 2),
+        ("processes", 2, 5, 3, 1),
+    ],
 )
-def test_the_sequence_is_the_same_for_every_world_and_thread(
-    stream, sequence, world, threads, ahead
+def test_the_sequence_is_the_same_whoever_fills_it(
+    stream, sequence, fill, world, threads, helpers, ahead
 ):
-    rings = [
-        Ring(stream, range(STEPS), rank=rank, world=world, threads=threads, ahead=ahead)
-        for rank in range(world)
-    ]
-    steps = 0
-    for of_ranks in zip(*rings, strict=True):
-        (step,) = {step for step, _ in of_ranks}
-        slots = [slots[pool] for pool in range(2) for _, slots in of_ranks]
-        assert _equal(_arrays(slots), sequence[step])
-        steps += 1
-    assert steps == STEPS
+    how = {"fill": fill, "threads": threads, "helpers": helpers, "ahead": ahead}
+    found = dict(_global(stream, range(STEPS), world, **how))
+    assert all(equal(found[step], sequence[step]) for step in range(STEPS))
 
 
-def test_a_ring_begun_in_the_middle_gives_the_same_remainder(make_stream, sequence):
-    ring = Ring(make_stream(), range(3, STEPS), rank=0, world=1, threads=2)
-    found = {step: _arrays(slots) for step, slots in ring}
-    assert list(found) == [3, 4, 5]
-    assert all(_equal(found[step], sequence[step]) for step in found)
+def test_rows_gathered_in_small_pieces_are_the_same(stream, sequence, monkeypatch):
+    for gathered in (1, 70_000):
+        monkeypatch.setattr("shards.filler._GATHERED", gathered)
+        found = dict(_global(stream, range(2, STEPS), 2, threads=2))
+        assert all(equal(found[step], sequence[step]) for step in range(2, STEPS))
 
 
-def test_a_slot_stays_as_it_is_until_the_next_but_one_step_is_asked_for(stream, sequence):
+def test_steps_far_on_come_as_soon_as_the_first(stream):
+    far = 10**9
+    ((step, batch),) = _global(stream, range(far, far + 1), 1, threads=2)
+    assert step == far
+    slot = stream.slot(20)
+    stream.fill(slot, np.arange(20 * far, 20 * far + 20))
+    assert equal(batch, arrays([slot]))
+
+
+@pytest.mark.parametrize("fill", ["threads", "processes"])
+def test_a_slot_stays_as_it_is_until_the_next_but_one_step_is_asked_for(stream, sequence, fill):
     previous: list[Slot] = []
-    for step, slots in Ring(stream, range(STEPS), rank=0, world=1, threads=2, ahead=1):
-        if step:
-            assert _equal(_arrays(previous), sequence[step - 1])
-        previous = slots
+    with Ring(stream, range(STEPS), threads=2, fill=fill, ahead=1) as filled:
+        for step, slots in filled:
+            if step:
+                assert equal(arrays(previous), sequence[step - 1])
+            previous = slots
 
 
-def test_rows_do_not_depend_on_their_neighbours(stream, sequence):
-    for place in (0, 7, 19):
-        row = _filled(stream, np.array([place + 20]))
-        assert _equal(row, {name: a[place : place + 1] for name, a in sequence[1].items()})
+@pytest.mark.parametrize("fill", ["threads", "processes"])
+def test_all_slots_lie_in_one_memory(stream, fill):
+    with Ring(stream, range(2), fill=fill) as filled:
+        first = filled.memory.ctypes.data
+        for _, slots in filled:
+            for slot in slots:
+                for _, array in slot.arrays():
+                    assert 0 <= array.ctypes.data - first <= filled.memory.nbytes - array.nbytes
 
 
-def test_seeds_differ(make_stream, sequence):
-    assert not _equal(_filled(make_stream(seed=2), np.arange(20)), sequence[0])
+# Odd data sets
 
 
-def test_every_sample_comes_once_a_pass_and_shares_are_exact(stream):
-    assert stream.shares == {"coco": 4, "vqa": 3, "talk": 2, "robots": 1}
-    assert stream.lengths == {"coco": 40, "vqa": 24, "talk": 12, "robots": 18}
-    filled = _filled(stream, np.arange(180))
-    assert np.bincount(filled["corpus"]).tolist() == [72, 54, 36, 18]
-    for number, length in enumerate([40, 24, 12]):
-        records = filled["record"][filled["corpus"] == number][:length]
-        assert sorted(records) == list(range(length))
-    robots = Counter(filled["record"][filled["corpus"] == 3].tolist())
-    assert robots == dict.fromkeys(range(9), 2), "two turns a record, each a sample"
+@pytest.fixture
+def odd(tmp_path, make_record, write_shard, seal_shards):
+    """odd(sizes of coco/train's shards) -> the folder of a data set."""
+
+    def odd(*sizes: int) -> Path:
+        numbers = iter(range(sum(sizes)))
+        shards = []
+        for place, size in enumerate(sizes):
+            records: list[Record] = [make_record("coco", next(numbers)) for _ in range(size)]
+            blank = records or [make_record("coco", 0)]
+            shards.append(write_shard(tmp_path, blank, f"{place:05d}"))
+        seal_shards(tmp_path, [s for s, size in zip(shards, sizes, strict=True) if size])
+        return tmp_path
+
+    return odd
 
 
-def _expected(encoder, turns, learn: int, size: int) -> tuple[list[int], list[int], list[int]]:
-    """Tokens, labels and threads of a row that says `turns`, the first `learn` without loss."""
-    tokens, labels, threads = [1], [NO_LOSS], [0]
-    numbers = {thread: i + 1 for i, thread in enumerate(dict.fromkeys(t.thread for t in turns))}
-    for place, turn in enumerate(turns):
-        prompt, target = encoder.ids(turn.prompt), [*encoder.ids(turn.target), 2]
-        tokens += prompt + target
-        labels += [NO_LOSS] * len(prompt) + (target if place >= learn else [NO_LOSS] * len(target))
-        threads += [numbers[turn.thread]] * len(prompt + target)
-    rows = (tokens, 0), (labels, NO_LOSS), (threads, 0)
-    tokens, labels, threads = ((row + [fill] * size)[:size] for row, fill in rows)
-    return tokens, labels, threads
+@pytest.mark.parametrize("sizes", [(1,), (7,), (1, 1, 1), (1, 9, 2)])
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", ["train", "evaluation"])
+def test_nothing_is_lost_of_uneven_sets_and_few_shards(odd, encoder, sizes, world, kind):
+    turns = "rotate" if kind == "train" else "one"
+    sources = {"coco": SourceSpec(turns=turns)}
+    stream = open_stream(odd(*sizes), encoder, sources=sources, total=8, pool=4, mixing=ONCE)
+    length = sum(sizes) * (1 if kind == "train" else 5)
+    assert stream.mixture.lengths == {"coco": length}
+    drawn = [b["record"] for _, b in _global(stream, range(999), world)]
+    records = np.concatenate(drawn)
+    assert sorted(records) == sorted(np.repeat(np.arange(sum(sizes)), length // sum(sizes)))
+    assert [len(part) for part in drawn[:-1]] == [8] * (len(drawn) - 1)
 
 
-def test_rows_are_what_was_written_and_labels_stand_on_targets_unshifted(stream, whole, encoder):
-    filled = _filled(stream, np.arange(100))
-    data, seen = Dataset(whole), Counter()
-    sources = [data.source(s.corpus or n, "train") for n, s in SOURCES.items()]
-    for place in range(100):
-        name = list(SOURCES)[filled["corpus"][place]]
-        record = sources[filled["corpus"][place]].record(int(filled["record"][place]))
-        turns = record.turns
-        if name == "coco":
-            choices = [((turn,), 0) for turn in turns]
-        elif name == "robots":
-            choices = [(turns[:1], 0), (turns, 1)]
-        else:
-            choices = [(turns, 0)]
-        row = tuple(filled[n][place].tolist() for n in ("tokens", "labels", "thread"))
-        assert row in [_expected(encoder, *choice, 64) for choice in choices]
-        seen[name] += 1
-        learnt = filled["labels"][place] != NO_LOSS
-        assert np.array_equal(filled["labels"][place][learnt], filled["tokens"][place][learnt])
-        caption_at = filled["caption_at"][place]
-        assert caption_at == (list(row[0]).index(2) if name == "coco" else -1)
-    assert seen == {"coco": 40, "vqa": 30, "talk": 20, "robots": 10}
+def test_shards_without_records_are_stepped_over(whole, encoder):
+    shards = Dataset(whole).source("robots", "train").shards
+    assert 0 in [shard.records for shard in shards]
+    sources = {"robots": SourceSpec(turns="one")}
+    stream = open_stream(whole, encoder, sources=sources, mixing=ONCE)
+    records = np.concatenate([b["record"] for _, b in _global(stream, range(9), 2)])
+    assert sorted(records) == sorted([*range(9)] * 2)
 
 
-def test_a_row_too_long_is_cut_at_the_end(make_stream, encoder, whole):
-    stream = make_stream(max_tokens=8, vqa=SourceSpec(turns="pack"))
-    record = Dataset(whole).source("vqa", "train").record(0)
-    last = int(np.flatnonzero(stream.records_of("vqa", np.arange(stream.lengths["vqa"])) == 0)[-1])
-    slot = stream.slot(1)
-    stream.fill_samples(slot, "vqa", np.array([last]))
-    tokens, labels, threads = _expected(encoder, record.turns[-1:], 0, 8)
-    assert slot.tokens[0].tolist() == tokens
-    assert slot.labels[0].tolist() == labels
-    assert slot.thread[0].tolist() == threads
-    assert stream.truncated["vqa"] == sum(
-        len(encoder.ids(turn.prompt + " " + turn.target)) + 2 > 8
-        for record in Dataset(whole).records("vqa", "train")
-        for turn in record.turns
-    )
+def test_a_mixture_that_stops_ends_with_its_first_source(make_stream):
+    stream = make_stream(mixing=Mixing(exhausted="stop"))
+    batches = [batch for _, batch in _global(stream, range(99), 3)]
+    corpus = np.concatenate([batch["corpus"] for batch in batches])
+    given = dict(zip(SOURCES, np.bincount(corpus).tolist(), strict=True))
+    assert given["talk"] == 12 == stream.mixture.lengths["talk"]
+    assert given["robots"] == 6 and len(corpus) == stream.schedule.length
 
 
-def test_pixels_and_what_is_known_of_a_picture(stream, sequence, whole):
-    sources = [Dataset(whole).source(s.corpus or n, "train") for n, s in SOURCES.items()]
-    groups = set()
-    for step in sequence:
-        for place in range(20):
-            number, row = int(step["corpus"][place]), int(step["record"][place])
-            record = sources[number].record(row)
-            assert stream.key_of(list(SOURCES)[number], row) == record.key
-            picture = np.asarray(Image.open(io.BytesIO(record.image)).convert("RGB"))
-            assert np.abs(picture.astype(int) - step["images"][place]).max() <= 2
-            assert step["has_image"][place]
-            assert step["robots"][place].tolist() == [robot in record.robots for robot in ROBOTS]
-            assert step["single"][place] == (bool(record.robots) and not record.plan)
-            plan = [[ROBOTS.index(s.robot), s.order] for s in record.plan]
-            assert step["plan"][place].tolist() == plan + [[-1, -1]] * (5 - len(plan))
-            assert np.isnan(step["site"][place]).all() == (record.corpus != "robots")
-            groups.add((record.group, int(step["group"][place])))
-    assert len(dict(groups)) == len({number for _, number in groups}) == len(groups)
+# What goes wrong
 
 
-def test_chosen_samples_and_pictures_of_others(stream, whole):
-    source = Dataset(whole).source("robots", "train")
-    samples = np.array([4, 0, 17])
-    own, other = stream.slot(3), stream.slot(3)
-    stream.fill_samples(own, "robots", samples)
-    assert own.record.tolist() == stream.records_of("robots", samples).tolist() == [2, 0, 8]
-    stream.fill_samples(other, "robots", samples, images_of=np.array([0, 2, 8]))
-    one, two = _arrays([own]), _arrays([other])
-    assert np.array_equal(one["images"][[1, 0, 2]], two["images"])
-    assert _equal({**one, "images": two["images"]}, two), "only the pictures are others'"
-    assert stream.key_of("robots", 2) == source.record(2).key
-
-
-def test_damage_stops_the_ring(copy, make_stream):
-    stream = make_stream(copy, coco=SourceSpec(turns="rotate"))
+@pytest.mark.parametrize("fill", ["threads", "processes"])
+def test_damage_stops_the_ring_and_names_shard_record_and_command(copy, encoder, fill):
+    stream = open_stream(copy, encoder, sources={"coco": SourceSpec(turns="rotate")})
     source = Dataset(copy).source("coco", "train")
     shard = source.shards[2]
     key = source.record(int(source.starts[2])).key
     data = bytearray((copy / shard.tar).read_bytes())
     data[1000] ^= 4
     (copy / shard.tar).write_bytes(data)
-    ring = Ring(stream, range(2), rank=0, world=1, threads=2)
-    with pytest.raises(DamageError, match=f"{shard.tar}: record {key} at byte 0 is damaged"):
-        for _ in ring:
+    with pytest.raises(DamageError) as caught, Ring(stream, range(2), fill=fill) as filled:
+        for _ in filled:
+            pass
+    assert str(caught.value).startswith(f"{shard.tar}: record {key} at byte 0 is damaged: its dig")
+    assert str(caught.value).endswith(f"Repair it with: python -m shards repair {copy}")
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(
+    tmp_path, make_record, write_shard, seal_shards, encoder
+):
+    record = make_record("coco", 1)
+    broken = make_record("coco", 2, image=record.image[:-200] + b"\xff\xd9")
+    seal_shards(tmp_path, [write_shard(tmp_path, [record, broken])])
+    stream = open_stream(tmp_path, encoder, sources={"coco": SourceSpec(turns="rotate")})
+    message = r"the picture of record coco-train-0002 cannot be decoded .*policy squash"
+    with pytest.raises(DamageError, match=message), Ring(stream, range(1)) as filled:
+        for _ in filled:
             pass
 
 
-def test_mixtures_that_cannot_be_are_refused(make_stream):
-    with pytest.raises(KeyError, match="has no gqa/train; it has coco/train"):
-        make_stream(gqa=SourceSpec())
-    with pytest.raises(ValueError, match="source coco has weight 0"):
-        make_stream(coco=SourceSpec(weight=0))
-    with pytest.raises(ValueError, match=r"batch.global 20 is not a multiple of pool 7"):
-        make_stream(pool=7)
-    with pytest.raises(ValueError, match=r"batch.global 20 is not a multiple of pool 0"):
-        make_stream(pool=0)
+def _children() -> set[int]:
+    """Processes that this one started and that still run."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for path in tasks for pid in path.read_text().split()}
+
+
+def test_a_killed_helper_is_named_at_once(stream):
+    before = _children()
+    with (
+        pytest.raises(HelperError, match=r"was killed \(exit code -9.* --set fill=threads starts"),
+        Ring(stream, range(999), fill="processes", threads=2, helpers=2) as filled,
+    ):
+        for step, _ in filled:
+            if step == 2:
+                os.kill(max(_children() - before), signal.SIGKILL)
+    assert _children() == before
+
+
+def test_a_helper_that_does_nothing_is_named(stream, monkeypatch):
+    monkeypatch.setattr(ring, "_PATIENCE", 1)
+    before = _children()
+    with (
+        pytest.raises(HelperError, match=r"helper process \d+ has read nothing for 1 seconds"),
+        Ring(stream, range(999), fill="processes") as filled,
+    ):
+        for step, _ in filled:
+            if step == 2:
+                (helper,) = _children() - before
+                os.kill(helper, signal.SIGSTOP)
+    assert _children() == before
+
+
+def test_a_helper_that_works_slowly_is_left_alone(stream, monkeypatch):
+    monkeypatch.setattr(ring, "_PATIENCE", 2)
+    with Ring(stream, range(STEPS), fill="processes") as filled:
+        for step, _ in filled:
+            time.sleep(0.6 if step < 5 else 0)  # a trainer that takes its time
+
+
+def test_a_data_set_replaced_before_helpers_open_it_is_said(copy, encoder, seal_shards):
+    stream = open_stream(copy, encoder, sources={"coco": SourceSpec(turns="rotate")})
+    shards = Dataset(copy).source("coco", "train").shards
+    seal_shards(copy, shards[:1])
+    message = "was replaced by a newer data set after it was opened"
+    with pytest.raises(DamageError, match=message), Ring(stream, range(1), fill="processes") as r:
+        list(r)
+
+
+@pytest.mark.parametrize("how", ["ends", "is killed"])
+def test_nothing_is_left_behind_by_a_trainer_that(how, whole, tmp_path):
+    script = tmp_path / "trainer.py"
+    script.write_text(
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from tests.shards.conftest import WordEncoder\n"
+        "from tests.shards.streams import open_stream\n"
+        "from shards.ring import Ring\n"
+        f"stream = open_stream(Path({str(whole)!r}), WordEncoder())\n"
+        "with Ring(stream, range(10**9), fill='processes', threads=2, helpers=2) as ring:\n"
+        "    for step, _ in ring:\n"
+        "        if step == 3:\n"
+        "            print('going', flush=True)\n"
+        f"            {'break' if how == 'ends' else 'time.sleep(60)'}\n"
+    )
+    shared = set(Path("/dev/shm").iterdir())
+    trainer = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+    )
+    assert trainer.stdout and trainer.stdout.readline() == "going\n"
+    helpers = [int(pid) for pid in _children_of(trainer.pid)]
+    if how == "is killed":
+        assert len(helpers) == 2
+        trainer.kill()
+    assert trainer.wait(20) == (0 if how == "ends" else -9)
+    deadline = time.monotonic() + 10
+    while any(_runs(pid) for pid in helpers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(_runs(pid) for pid in helpers)
+    assert set(Path("/dev/shm").iterdir()) <= shared
+
+
+def _children_of(pid: int) -> list[str]:
+    return [
+        child
+        for path in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in path.read_text().split()
+    ]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False

@@ -75,6 +75,65 @@ def test_any_position_can_be_asked_for_alone():
     assert schedule.at(np.arange(0))[0].shape == (0,)
 
 
+MIXED = [([5, 3], [7, 9]), ([1, 1, 1], [4, 1, 6]), ([97, 2, 1], [50, 3, 2]), ([3], [5])]
+
+
+@pytest.mark.parametrize(("counts", "lengths"), MIXED, ids=str)
+def test_what_stops_ends_with_the_last_sample_of_the_first_that_is_through(counts, lengths):
+    schedule = Schedule(_named(counts), _named(lengths), "stop")
+    endless = Schedule(_named(counts))
+    assert schedule.length is not None
+    positions = np.arange(schedule.length)
+    assert np.array_equal(schedule.at(positions), endless.at(positions))
+    given = list(schedule.given(schedule.length).values())
+    assert any(got == length for got, length in zip(given, lengths, strict=True))
+    assert all(got <= length for got, length in zip(given, lengths, strict=True))
+    last = int(schedule.at(positions[-1:])[0][0])
+    assert given[last] == lengths[last], "not one position later"
+
+
+@pytest.mark.parametrize(("counts", "lengths"), MIXED, ids=str)
+def test_what_is_dropped_is_through_and_the_others_keep_their_shares(counts, lengths):
+    schedule = Schedule(_named(counts), _named(lengths), "drop")
+    assert schedule.length == sum(lengths)
+    source, index = schedule.at(np.arange(sum(lengths)))
+    for number, length in enumerate(lengths):
+        assert index[source == number].tolist() == list(range(length)), "each sample once, in turn"
+    begin, there = 0, set(range(len(counts)))
+    while there:  # from the end of one source to the end of the next
+        ends = {n: int(np.flatnonzero(source == n)[-1]) + 1 for n in there}
+        end = min(ends.values())
+        total = sum(counts[n] for n in there)
+        for number in there:
+            given = np.cumsum(source[begin:end] == number)
+            apart = np.abs(given * total - np.arange(1, end - begin + 1) * counts[number])
+            assert apart.max(initial=0) <= total
+        there = {n for n in there if ends[n] > end}
+        begin = end
+
+
+@pytest.mark.parametrize("exhausted", ["repeat", "stop", "drop"])
+@pytest.mark.parametrize(("counts", "lengths"), MIXED, ids=str)
+def test_the_place_of_any_sample_is_known(counts, lengths, exhausted):
+    schedule = Schedule(_named(counts), _named(lengths), exhausted)
+    length = 3 * sum(lengths) if schedule.length is None else schedule.length
+    source, index = schedule.at(np.arange(length))
+    for position in range(length):
+        assert schedule.reaches(f"source{source[position]}", int(index[position])) == position
+    if schedule.length is not None:
+        for number, got in enumerate(schedule.given(length).values()):
+            assert schedule.reaches(f"source{number}", got) is None
+
+
+@pytest.mark.parametrize(("counts", "lengths"), MIXED, ids=str)
+def test_given_counts_what_at_gives_where_it_ends(counts, lengths):
+    schedule = Schedule(_named(counts), _named(lengths), "drop")
+    source, _ = schedule.at(np.arange(sum(lengths)))
+    for positions in range(sum(lengths) + 1):
+        head = np.bincount(source[:positions], minlength=len(counts))
+        assert list(schedule.given(positions).values()) == head.tolist()
+
+
 @pytest.mark.parametrize(
     ("weights", "expected"),
     [

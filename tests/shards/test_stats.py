@@ -102,7 +102,7 @@ def test_a_corpus_that_is_not_there_is_refused(data):
 
 def test_tokens_are_those_of_a_cache_or_of_the_tokenizer_given(data, encoder, tmp_path):
     source = Dataset(data).source("a", "train")
-    tokens.open_tokens(data, source, encoder)
+    tokens.make_tokens(tokens.cache_of(Dataset(data), source, encoder), source, encoder)
     model = tokenizers.models.WordLevel({"it": 0, "[UNK]": 1}, unk_token="[UNK]")
     words = tokenizers.Tokenizer(model)
     words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()

@@ -1,6 +1,8 @@
 """The token cache holds every turn as the tokenizer says it, is made once, and is never stale."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -8,8 +10,19 @@ import xxhash
 
 from manifests.schema import KINDS, ROBOTS, SITE_FACTS, Step, Turn, canonical_json
 from shards import tokens
-from shards.reader import DamageError, Dataset
-from shards.tokens import open_tokens, unpack_robots
+from shards.reader import Dataset
+from shards.rows import DamageError
+from shards.tokens import TARGET, Encoder, Tokens, cache_of, cached, make_tokens
+from shards.tokens import open_tokens as open_cache
+
+
+def open_tokens(folder: Path, source, encoder: Encoder, progress=lambda n: None) -> Tokens:
+    """A source's cache under a data set's folder, made first if it is not there."""
+    dataset = SimpleNamespace(folder=folder)
+    where = cache_of(cast(Dataset, dataset), source, encoder)
+    if not where.exists():
+        make_tokens(where, source, encoder, progress)
+    return open_cache(where)
 
 
 def _parts(folder: Path) -> dict[str, bytes]:
@@ -29,6 +42,11 @@ def small(tmp_path, make_record, write_shard, seal_shards):
     return small
 
 
+def _facts(cache: Tokens) -> Any:
+    (row,) = cache.records
+    return cache.facts[row["facts"]]
+
+
 @pytest.mark.parametrize("corpus", ["coco", "vqa", "llava", "robots"])
 def test_every_turn_of_every_record_is_there(copy, encoder, corpus):
     source = Dataset(copy).source(corpus, "train")
@@ -42,7 +60,12 @@ def test_every_turn_of_every_record_is_there(copy, encoder, corpus):
         for turn, said in zip(turns, record.turns, strict=True):
             ids = encoder.ids(said.prompt) + encoder.ids(said.target) + [2]
             assert (int(turn["start"]), int(turn["thread"])) == (at, said.thread)
-            assert cache.ids[at : at + len(ids)].tolist() == ids
+            here = cache.tokens[at : at + len(ids)]
+            assert here["id"].tolist() == ids
+            learnt = (here["mark"] & TARGET > 0).tolist()
+            assert learnt == [place >= int(turn["prompt"]) for place in range(len(ids))]
+            threads = sorted({turn.thread for turn in record.turns})
+            assert set((here["mark"] % TARGET).tolist()) == {threads.index(said.thread)}
             assert int(turn["prompt"]) == len(encoder.ids(said.prompt))
             assert int(turn["target"]) == len(encoder.ids(said.target)) + 1
             assert KINDS[turn["kind"]] == said.kind
@@ -50,8 +73,8 @@ def test_every_turn_of_every_record_is_there(copy, encoder, corpus):
         key, group = (xxhash.xxh3_64_intdigest(s.encode()) for s in (record.key, record.group))
         assert int(row["key"]) == key
         assert int(row["group"]) % 2**64 == group
-    assert at == len(cache.ids) == cache.lengths.sum()
-    assert cache.ids.dtype == np.uint16
+    assert at == len(cache.tokens) == cache.lengths.sum()
+    assert cache.tokens.dtype.itemsize == 4
     assert cache.lengths.dtype == np.int64
 
 
@@ -62,8 +85,8 @@ def test_labels_of_a_record_are_described(small, encoder, tmp_path):
     )
     meta = canonical_json({"site": {"terrain": "water", "wind_ms": 3.0}})
     source, _ = small(robots=("Drone", "Humanoid"), plan=steps, meta=meta)
-    (row,) = open_tokens(tmp_path, source, encoder).records
-    assert unpack_robots(int(row["robots"])).tolist() == [1, 0, 1, 0, 0]
+    row = _facts(open_tokens(tmp_path, source, encoder))
+    assert row["robots"].tolist() == [1, 0, 1, 0, 0]
     assert not row["single"], "it has a plan"
     assert row["plan"].tolist() == [[2, 0], [0, 1], [-1, -1], [-1, -1], [-1, -1]]
     site = dict(zip(SITE_FACTS, row["site"].tolist(), strict=True))
@@ -76,14 +99,20 @@ def test_labels_of_a_record_are_described(small, encoder, tmp_path):
 )
 def test_one_robot_is_enough_where_there_is_no_plan(small, encoder, tmp_path, robots, single):
     source, _ = small(robots=robots)
-    (row,) = open_tokens(tmp_path, source, encoder).records
-    assert bool(row["single"]) is single
+    assert bool(_facts(open_tokens(tmp_path, source, encoder))["single"]) is single
 
 
-@pytest.mark.parametrize("number", range(len(ROBOTS)))
-def test_unpack_robots_is_multi_hot(number):
-    assert unpack_robots(1 << number).tolist() == [float(i == number) for i in range(5)]
-    assert unpack_robots(31).tolist() == [1.0] * 5
+def test_records_that_say_the_same_of_robots_share_a_row(copy, encoder):
+    source = Dataset(copy).source("robots", "train")
+    cache = open_tokens(copy, source, encoder)
+    for number, row in enumerate(cache.records):
+        record, facts = source.record(number), cache.facts[row["facts"]]
+        assert facts["robots"].tolist() == [robot in record.robots for robot in ROBOTS]
+    talks = open_tokens(copy, Dataset(copy).source("llava", "train"), encoder)
+    assert len(talks.facts) == 1, "what has no robots has the row of all that have none"
+    (nothing,) = talks.facts
+    assert not nothing["robots"].any() and (nothing["plan"] == -1).all()
+    assert np.isnan(nothing["site"]).all()
 
 
 def test_turns_stand_by_thread_and_inside_a_thread_as_they_were_said(small, encoder, tmp_path):
@@ -94,19 +123,20 @@ def test_turns_stand_by_thread_and_inside_a_thread_as_they_were_said(small, enco
     cache = open_tokens(tmp_path, source, encoder)
     assert cache.turns["thread"].tolist() == [0, 0, 4, 4]
     expected = [encoder.ids(word)[0] for word in "badc"]
-    assert cache.ids[::2].tolist() == expected
+    assert cache.tokens["id"][::2].tolist() == expected
 
 
 def test_the_cache_is_made_once_and_memory_mapped(copy, encoder):
     source = Dataset(copy).source("coco", "train")
     done = []
     open_tokens(copy, source, encoder, done.append)
-    assert done[-1] == 40
+    assert sum(done) == 40
     parts = _parts(copy)
     assert {Path(name).name for name in parts} == {
-        "ids.npy",
-        "turns.npy",
-        "records.npy",
+        "tokens.bin",
+        "turns.bin",
+        "records.bin",
+        "facts.bin",
         "xxh3-128",
     }
     assert all(name.startswith(f"tokens/{'f' * 12}/coco-train-") for name in parts)
@@ -116,7 +146,7 @@ def test_the_cache_is_made_once_and_memory_mapped(copy, encoder):
             raise AssertionError("it is there already")
 
     again = open_tokens(copy, source, Deaf())
-    assert isinstance(again.ids, np.memmap)
+    assert isinstance(again.tokens, np.memmap)
     assert _parts(copy) == parts
 
 
@@ -129,9 +159,9 @@ def test_another_tokenizer_or_build_has_a_cache_of_its_own(copy, encoder, small,
             return [7] * len(text.split())
 
     source = Dataset(copy).source("coco", "train")
-    first = open_tokens(copy, source, encoder).ids.tolist()
-    assert set(open_tokens(copy, source, Other()).ids.tolist()) == {2, 7}
-    assert open_tokens(copy, source, encoder).ids.tolist() == first
+    first = open_tokens(copy, source, encoder).tokens["id"].tolist()
+    assert set(open_tokens(copy, source, Other()).tokens["id"].tolist()) == {2, 7}
+    assert open_tokens(copy, source, encoder).tokens["id"].tolist() == first
     one, _ = small()  # another data set, as if it were built over the first
     assert open_tokens(copy, one, encoder).records.shape == (1,)
     assert len({name.split("/")[2] for name in _parts(copy)}) == 2
@@ -143,7 +173,7 @@ def test_the_size_of_a_chunk_changes_nothing(whole, copy, encoder, monkeypatch, 
     monkeypatch.setattr(tokens, "_CHUNK", 7)
     done = []
     open_tokens(tmp_path / "b", source, encoder, done.append)
-    assert done == [7, 14, 21, 24]
+    assert done == [7, 7, 7, 3]
     assert _parts(tmp_path / "a") == _parts(tmp_path / "b")
 
 
@@ -171,16 +201,27 @@ def test_the_highest_id_survives(small, encoder, tmp_path):
             return [65_535] * len(text.split())
 
     source, _ = small()
-    assert open_tokens(tmp_path, source, Full()).ids.max() == 65_535
+    assert open_tokens(tmp_path, source, Full()).tokens["id"].max() == 65_535
 
 
-@pytest.mark.parametrize("part", ["ids", "turns", "records"])
+@pytest.mark.parametrize("part", ["tokens", "turns", "records", "facts"])
 def test_a_damaged_cache_is_not_used(copy, encoder, part):
     source = Dataset(copy).source("coco", "train")
     open_tokens(copy, source, encoder)
-    (path,) = (copy / "tokens").rglob(f"{part}.npy")
+    (path,) = (copy / "tokens").rglob(f"{part}.bin")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(DamageError, match="is damaged; remove it, and it is made anew"):
         open_tokens(copy, source, encoder)
+    assert open_cache(path.parent, checked=False), "another process has read it all"
+    path.unlink()
+    with pytest.raises(DamageError, match=rf"is damaged .*{part}.bin.*; remove it, and it is made"):
+        open_tokens(copy, source, encoder)
+
+
+def test_caches_are_found_by_tokenizer(copy, encoder):
+    source = Dataset(copy).source("coco", "train")
+    assert cached(copy, source) == {}
+    open_tokens(copy, source, encoder)
+    assert list(cached(copy, source)) == ["f" * 12]

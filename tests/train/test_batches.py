@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from shards.ring import Slot
+from shards.slot import NO_LOSS, Slot
 from train.batches import Batch
 
 SHAPES = {
@@ -24,7 +24,7 @@ SHAPES = {
 
 def test_shapes_types_and_values_are_the_slot_s() -> None:
     slot = Slot(2, 6, 8)
-    for array in vars(slot).values():
+    for _, array in slot.arrays():
         array[...] = np.arange(array.size).reshape(array.shape) % 251
     batch = Batch.of(slot, torch.device("cpu"))
     found = {name: tensor for name, tensor in vars(batch).items() if name != "site"}
@@ -44,3 +44,22 @@ def test_on_the_cpu_the_memory_is_shared_and_pictures_are_channels_last() -> Non
         assert tensor.data_ptr() == getattr(slot, name).ctypes.data, name
     slot.images[0, 1, 2] = (7, 8, 9)
     assert batch.images[0, :, 1, 2].tolist() == [7, 8, 9]
+
+
+def test_a_part_of_a_slot_is_that_part() -> None:
+    slot = Slot(5, 6, 8)
+    for _, array in slot.arrays():
+        array[...] = np.arange(array.size).reshape(array.shape) % 251
+    batch = Batch.of(slot.part(1, 4).part(1, 3), torch.device("cpu"))
+    assert (batch.tokens.numpy() == slot.tokens[2:4]).all()
+    assert (batch.record.numpy() == slot.record[2:4]).all()
+
+
+def test_an_empty_slot_is_a_row_that_nothing_is_learnt_from() -> None:
+    slot = Slot(2, 6, 8)
+    for _, array in slot.arrays():
+        array.fill(1)
+    batch = Batch.of(slot.part(0, 0), torch.device("cpu"))
+    assert {len(tensor) for tensor in vars(batch).values()} == {1}
+    assert (batch.labels == NO_LOSS).all() and not batch.robots.any() and not batch.corpus.any()
+    assert slot.labels.all(), "the memory is left as it is"

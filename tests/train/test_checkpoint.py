@@ -5,12 +5,15 @@ import torch
 
 from embervlm import EmberVLM, EmberVLMConfig
 from manifests import store
+from shards.mixing import Mixture, Part
 from train import checkpoint, optim
 from train.checkpoint import CheckpointError, State
 from train.stage import Optim
 
 CONFIG = EmberVLMConfig(vocab_size=64, layers=1, heads=2, width=16, positions=64)
-STATE = State(step=1, stage={}, root="r", tokenizer="t", shares={"a": 1}, lengths={"a": 9})
+PART = Part(share=1, samples=9, tokens=90.0, window=2, asked=1.0)
+MIXTURE = Mixture(parts={"a": PART}, exhausted="repeat")
+STATE = State(step=1, stage={"seed": 1}, root="r", tokenizer="t", mixture=MIXTURE)
 
 
 def trained() -> tuple[EmberVLM, torch.optim.AdamW]:
@@ -45,7 +48,7 @@ def test_model_moments_and_step_come_back(tmp_path: Path) -> None:
     saved = checkpoint.save(tmp_path, model, optimiser, state(7))
     other = EmberVLM(CONFIG)
     fresh = optim.optimiser(other, Optim())
-    assert checkpoint.resume(saved, other, fresh, state(0)) == 7
+    checkpoint.resume(saved, checkpoint.read_state(saved), other, fresh)
     for (name, ours), (_, theirs) in zip(
         model.named_parameters(), other.named_parameters(), strict=True
     ):
@@ -71,15 +74,31 @@ def test_a_crash_while_saving_leaves_no_checkpoint(tmp_path: Path, monkeypatch) 
     ("changed", "message"),
     [
         ({"root": "other"}, "another root: r, now other. Give this run another --out"),
-        ({"shares": {"a": 2}}, "another shares: a was 1, is 2"),
+        ({"stage": {"seed": 2}}, "another stage: seed was 1, is 2"),
         ({"tokenizer": "u"}, "another tokenizer: t, now u"),
     ],
 )
 def test_other_data_is_refused(tmp_path: Path, changed: dict, message: str) -> None:
     model, optimiser = trained()
     saved = checkpoint.save(tmp_path, model, optimiser, state(3))
+    kept = checkpoint.read_state(saved)
+    now = {"stage": kept.stage, "root": kept.root, "tokenizer": kept.tokenizer}
+    checkpoint.check(saved, kept, **now)
     with pytest.raises(CheckpointError, match=message):
-        checkpoint.resume(saved, model, optimiser, state(0, **changed))
+        checkpoint.check(saved, kept, **{**now, **changed})
+
+
+def test_the_mixture_comes_back_as_it_was_resolved(tmp_path: Path) -> None:
+    model, optimiser = trained()
+    saved = checkpoint.save(tmp_path, model, optimiser, state(3))
+    assert checkpoint.read_state(saved).mixture == MIXTURE
+
+
+def test_a_checkpoint_of_another_release_is_told_by_its_schema(tmp_path: Path) -> None:
+    model, optimiser = trained()
+    saved = checkpoint.save(tmp_path, model, optimiser, state(3, schema=1))
+    with pytest.raises(CheckpointError, match="is of schema 1; this code reads 2. Train anew"):
+        checkpoint.read_state(saved)
 
 
 def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:

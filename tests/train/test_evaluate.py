@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from manifests.settings import SettingsError
-from shards.ring import NO_LOSS
+from shards.slot import NO_LOSS
 from train import evaluate
 from train.checkpoint import CheckpointError
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from embervlm.outputs import Outputs
-from shards.ring import NO_LOSS, Slot
+from shards.slot import NO_LOSS, Slot
 from train.batches import Batch
 from train.objectives import COUNTS, OBJECTIVES, REACHES
 from train.stage import COMPONENTS

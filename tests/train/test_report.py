@@ -7,6 +7,7 @@ import pytest
 
 from manifests import store
 from manifests.seal import Seal, merkle_root
+from shards.mixing import Mixture
 from train import evaluate
 from train.checkpoint import CheckpointError, State
 from train.report import report
@@ -16,7 +17,8 @@ from train.report import report
 def judged(data: Path, tmp_path: Path) -> Path:
     """As much of a judged run as a report looks at before it refuses it."""
     root = Seal.read(data).root
-    state = State(step=6, stage={}, root=root, tokenizer="t", shares={}, lengths={})
+    mixture = Mixture(parts={}, exhausted="repeat")
+    state = State(step=6, stage={}, root=root, tokenizer="t", mixture=mixture)
     (tmp_path / "run" / "checkpoint-000006").mkdir(parents=True)
     (tmp_path / "run/checkpoint-000006/state.json").write_bytes(msgspec.json.encode(state))
     judged = msgspec.json.encode({"step": 6, "root": root})

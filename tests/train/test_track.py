@@ -10,7 +10,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from shards.ring import Slot
+from shards.mixing import Mixture, Part
+from shards.slot import Slot
 from train import track
 from train.distributed import Place
 from train.track import Log, Meter, TrainingError
@@ -41,9 +42,17 @@ def test_lines_past_the_step_and_a_torn_last_one_are_dropped(tmp_path: Path) -> 
 @pytest.fixture
 def meter() -> Meter:
     stage = SimpleNamespace(objectives={"language": 1.0, "robots": 0.5})
-    return Meter(
-        cast(Any, stage), cast(Any, SimpleNamespace(names=("coco", "robots", "gqa"))), ALONE
+    shares = {"coco": 3, "robots": 2, "gqa": 1}
+    parts = {
+        name: Part(share=share, samples=9, tokens=9.0, window=1, asked=share / 6)
+        for name, share in shares.items()
+    }
+    stream = SimpleNamespace(
+        names=tuple(shares),
+        mixture=Mixture(parts=parts, exhausted="repeat"),
+        schedule=SimpleNamespace(period=6),
     )
+    return Meter(cast(Any, stage), cast(Any, stream), ALONE)
 
 
 def slot(*corpora: int) -> Slot:
@@ -69,6 +78,9 @@ def test_a_line_has_the_weighted_loss_and_what_was_drawn(meter: Meter) -> None:
     assert (said["loss"], said["done"]) == (2.0, 3)
     assert said["objectives"] == {"language": 2.0, "robots": None}
     assert said["drawn"] == {"coco": 0, "robots": 0, "gqa": 1}
+    gqa = {"asked": 1 / 6, "rounded": 1 / 6, "realised": 1 / 9}  # of all since the start
+    assert said["mixture"]["gqa"] == gqa
+    assert said["mixture"]["coco"]["realised"] == 5 / 9
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
