@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from manifests.schema import Record, Turn
 from shards.fill import Pictures
 from shards.mixing import BY_SAMPLES, Mixing, Mixture, SourceSpec, resolve, windows
 from shards.order import Order
@@ -23,7 +24,7 @@ from shards.sampler import Part, Rows, chosen_rows, sample_rows
 from shards.schedule import Schedule
 from shards.slot import Slot
 from shards.tokens import Encoder, Tokens, Vocabulary, cache_of, make_tokens, open_tokens
-from shards.turns import Samples, open_samples
+from shards.turns import Samples, Totals, open_samples
 
 CACHE = 64_000_000_000  # bytes of shards that windows are sized for
 
@@ -49,6 +50,21 @@ class Words(NamedTuple):
     digest: str
     pad: int
     image: int
+
+
+class Picked(NamedTuple):
+    """What stands at a position: turns of a record, which is `number` in its source, lies in
+    `shard` and is verified. Turns before `turns[context]` are not learnt."""
+
+    position: int
+    source: str
+    passes: int
+    sample: int
+    number: int
+    shard: str
+    record: Record
+    turns: tuple[Turn, ...]
+    context: int
 
 
 class _Settings(NamedTuple):
@@ -133,14 +149,6 @@ class Stream:
         return _reopened, (self._dataset, self._dataset.seal.root, self._settings)
 
     @property
-    def truncated(self) -> dict[str, int]:
-        """Threads (under `one`: turns) of each source that do not fit and lose their end."""
-        return {
-            name: part.samples.totals.truncated
-            for name, part in zip(self.names, self._parts, strict=True)
-        }
-
-    @property
     def steps(self) -> int | None:
         """Steps until the mixture ends; None if it never does. The last one may be smaller."""
         length = self.schedule.length
@@ -199,6 +207,41 @@ class Stream:
         if images_of is not None:
             rows = rows._replace(images=self._parts[number].source.entries(images_of))
         self.fill_rows(slot, rows)
+
+    def picked(self, positions: np.ndarray) -> list[Picked]:
+        """What stands at positions int64 [N], read from the shards. Raises DamageError."""
+        found = []
+        rows = self.rows(positions)
+        for place, position in enumerate(positions.tolist()):
+            name = self.names[int(rows.fields["corpus"][place])]
+            part = self._parts[self.names.index(name)]
+            sample, passes = rows.sample[place], rows.passes[place]
+            _, choice = part.samples.choose(part.tokens, sample[None], passes[None])
+            (chosen,) = part.samples.choices[choice]
+            number = int(rows.fields["record"][place])
+            record = part.source.record(number)
+            first = int(chosen["first"]) - int(part.tokens.records["first"][number])
+            said = sorted(record.turns, key=lambda turn: turn.thread)  # as the cache holds them
+            found.append(
+                Picked(
+                    position=position,
+                    source=name,
+                    passes=int(passes),
+                    sample=int(sample),
+                    number=number,
+                    shard=part.source.shards[int(rows.images["shard"][place])].tar,
+                    record=record,
+                    turns=tuple(said[first : first + int(chosen["turns"])]),
+                    context=int(chosen["context"]),
+                )
+            )
+        return found
+
+    @property
+    def totals(self) -> dict[str, Totals]:
+        """Records, turns and target tokens of a pass, by source."""
+        parts = zip(self.names, self._parts, strict=True)
+        return {name: part.samples.totals for name, part in parts}
 
     def records_of(self, name: str, samples: np.ndarray) -> np.ndarray:
         """int64 [n]: the records that samples of a source are of."""

@@ -241,9 +241,10 @@ def _open_log(
         highlight=False,
         soft_wrap=True,
     )
-    for name, threads in stream.truncated.items():
-        if threads:
-            console.print(f"{name}: {threads} threads are cut to {stage.max_tokens} tokens")
+    for name, totals in stream.totals.items():
+        if totals.truncated:
+            cut = f"{name}: {totals.truncated} threads are cut to {stage.max_tokens} tokens"
+            console.print(cut, highlight=False)
     return Log(out, first, console)
 
 

@@ -135,7 +135,7 @@ def test_a_row_too_long_is_cut_at_the_end(make_stream, encoder, whole):
     assert slot.tokens[0].tolist() == tokens
     assert slot.labels[0].tolist() == labels
     assert slot.thread[0].tolist() == threads
-    assert stream.truncated["vqa"] == sum(
+    assert stream.totals["vqa"].truncated == sum(
         len(encoder.ids(turn.prompt + " " + turn.target)) + 2 > 8
         for record in Dataset(whole).records("vqa", "train")
         for turn in record.turns
@@ -184,3 +184,15 @@ def test_mixtures_that_cannot_be_are_refused(make_stream):
         make_stream(pool=7)
     with pytest.raises(ValueError, match=r"batch.global 20 is not a multiple of pool 0"):
         make_stream(pool=0)
+
+
+def test_what_stands_at_a_position_is_what_a_slot_shows(stream, encoder):
+    filled = _filled(stream, np.arange(60))
+    for place, found in enumerate(stream.picked(np.arange(60))):
+        assert found.position == place
+        assert found.source == list(SOURCES)[filled["corpus"][place]]
+        assert found.number == filled["record"][place]
+        expected = _expected(encoder, found.turns, found.context, 64)
+        shown = tuple(filled[n][place].tolist() for n in ("tokens", "labels", "thread"))
+        assert shown == expected
+        assert f"/{found.record.corpus}-train-" in found.shard
