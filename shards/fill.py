@@ -4,7 +4,7 @@ The work that a loader does for each sample, and nothing else: one preadv into a
 again, one digest, one decode. Python's lock is free during all three.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from threading import local
 
 import numpy as np
@@ -29,16 +29,10 @@ class Pictures:
         self._decode = decode_stored if squashed else decode_into
         self._buffers = local()
 
-    def fill(
-        self,
-        images: np.ndarray,
-        corpus: np.ndarray,
-        entries: np.ndarray,
-        beat: Callable[[], object] = lambda: None,
-    ) -> None:
-        """Fill uint8 [N,H,W,3] from ENTRY [N] in the sources int64 [N]; `beat` after each.
+    def fill(self, images: np.ndarray, corpus: np.ndarray, entries: np.ndarray) -> None:
+        """Fill uint8 [N,H,W,3] from ENTRY [N] in the sources int64 [N].
 
-        Raises DamageError, naming shard and record.
+        Raises DamageError, naming shard and record, and OSError for what cannot be fetched.
         """
         digests = entries["digest"].tobytes()
         columns = (entries[name].tolist() for name in ("shard", "offset", "nbytes"))
@@ -59,7 +53,6 @@ class Pictures:
                     f"{source.key(shard, offset)} cannot be decoded ({error}), and is as it was "
                     f"stored. Build again with image.policy squash, which quarantines such pictures"
                 ) from error
-            beat()
 
     def _buffer(self, nbytes: int) -> memoryview:
         held = getattr(self._buffers, "memory", None)

@@ -3,7 +3,7 @@
 Run as a helper (`serve`), it fills memory that it shares with the trainer, and counts there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from mmap import mmap
 from multiprocessing.connection import Connection
@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shards.files import Beat
 from shards.sampler import Rows
 from shards.slot import Slot, nbytes
 from shards.stream import Stream
@@ -60,10 +61,16 @@ class Share(NamedTuple):
 
 
 class Filler:
-    """Threads that fill part `number` of `parts` of a rank's rows."""
+    """Threads that fill part `number` of `parts` of a rank's rows; `beat` is called as they do."""
 
     def __init__(
-        self, share: Share, threads: int, number: int, parts: int, memory: np.ndarray
+        self,
+        share: Share,
+        threads: int,
+        memory: np.ndarray,
+        number: int = 0,
+        parts: int = 1,
+        beat: Beat = lambda: None,
     ) -> None:
         self._share, self._threads, self._number, self._parts = share, threads, number, parts
         self._slots = share.slots(memory)
@@ -72,26 +79,28 @@ class Filler:
         width = 24 * share.stream.max_tokens * max(1, sum(share.sizes))
         self._together = max(1, _GATHERED // width)  # steps that are gathered at a time
         self._gathered: dict[int, list[list[Rows]]] = {}
+        share.stream.dataset.beat = self._beat = beat
+        self._ahead, self._first = share.stream.ahead(), None
 
-    def begin(
-        self, turn: int, step: int, beat: Callable[[], object] = lambda: None
-    ) -> list[Future[None]]:
+    def begin(self, turn: int, step: int) -> list[Future[None]]:
         """Begin to fill this part of a step's rows into the slots of a turn."""
         share, begun = self._share, []
+        if self._ahead:
+            self._first = step if self._first is None else self._first
+            self._ahead.at(max(self._first, step - share.ahead - 1), step)
         positions = share.stream.positions(step, share.rank, share.world)
         for pool, row in enumerate(positions):
             low, high = (len(row) * (self._number + i) // self._parts for i in (0, 1))
             cut = max(1, -(-(high - low) // self._threads))
             for begin in range(low, high, cut):
                 place = (turn, pool, step, begin, min(begin + cut, high))
-                begun.append(self._pool.submit(self._fill, *place, beat))
+                begun.append(self._pool.submit(self._fill, *place))
         return begun
 
-    def _fill(
-        self, turn: int, pool: int, step: int, begin: int, end: int, beat: Callable[[], object]
-    ) -> None:
+    def _fill(self, turn: int, pool: int, step: int, begin: int, end: int) -> None:
         slot = self._slots[turn][pool].part(begin, end)
-        self._share.stream.fill_rows(slot, self._rows(step)[pool].part(begin, end), beat)
+        self._share.stream.fill_rows(slot, self._rows(step)[pool].part(begin, end))
+        self._beat()
 
     def _rows(self, step: int) -> list[Rows]:
         """A step's rows, pool by pool, gathered for many steps when the first of them is due."""
@@ -114,6 +123,8 @@ class Filler:
 
     def end(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+        if self._ahead:
+            self._ahead.end()
 
 
 def serve(pipe: Connection, descriptors: Sequence[int]) -> None:
@@ -131,7 +142,7 @@ def serve(pipe: Connection, descriptors: Sequence[int]) -> None:
         counter[0] += 1
 
     beat()
-    filler = Filler(share, threads, number, parts, whole[parts * COUNTER :])
+    filler = Filler(share, threads, whole[parts * COUNTER :], number, parts, beat)
     due: Queue[tuple[int, list[Future[None]]]] = Queue()
 
     def answer() -> None:
@@ -143,4 +154,4 @@ def serve(pipe: Connection, descriptors: Sequence[int]) -> None:
     Thread(target=answer, daemon=True).start()
     while True:  # steps are begun as they come: threads never wait for a step's last picture
         turn, step = pipe.recv()
-        due.put((step, filler.begin(turn, step, beat)))
+        due.put((step, filler.begin(turn, step)))

@@ -51,12 +51,21 @@ class Order:
         number, place = divmod(index, self.length)
         while True:
             shards, ends, bounds, _ = self._pass(number)
-            first = int(np.searchsorted(bounds, place, side="right")) - 1
+            first = self._window_at(number, place)
             for begin, end in pairwise(bounds[first:].tolist()):
                 low = np.searchsorted(ends, begin, side="right")
                 high = np.searchsorted(ends, end, side="left") + 1
                 yield shards[low:high].tolist()
             number, place = number + 1, 0
+
+    def windows_between(self, low: int, high: int) -> int:
+        """How many windows after that of index `low` the one of index `high` is."""
+        (first, begin), (last, end) = (divmod(index, self.length) for index in (low, high))
+        between = sum(len(self._pass(number)[3]) for number in range(first, last))
+        return between + self._window_at(last, end) - self._window_at(first, begin)
+
+    def _window_at(self, number: int, place: int) -> int:
+        return int(np.searchsorted(self._pass(number)[2], place, side="right")) - 1
 
     def _in_pass(self, number: int, place: np.ndarray) -> np.ndarray:
         shards, ends, bounds, keys = self._pass(number)

@@ -9,8 +9,8 @@ Every read checks the record's xxh3-128 against the index; damage is never retur
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, lru_cache, partial
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,31 +19,32 @@ import xxhash
 
 from manifests import store
 from manifests.schema import Record
-from manifests.seal import Seal, SealError, Shard
+from manifests.seal import Seal, Shard
 from shards import tar
+from shards.files import Beat, Files, LocalFiles, MirroredFiles
 from shards.rows import DamageError, written
 from shards.sequential import read_there
+from shards.tars import Tars
 
 # 32 bytes a record. `shard` is the ordinal among the source's shards in the order of their ids.
 ENTRY = np.dtype([("offset", "<u8"), ("nbytes", "<u4"), ("shard", "<u4"), ("digest", "V16")])
 _MAGIC = b"EMBERIDX"
-_OPEN = 256  # tars of a source held open at a time
+CACHE_BYTES = 64_000_000_000  # of shards of a remote data set kept on disk
 
 
 class Source:
     """The records of one corpus and split, in the order of shards and places in them.
 
-    `open_tar` gives an open descriptor of a shard's tar. Raises DamageError if it cannot.
+    `tars` are those of them that are open. Whatever is read may raise DamageError, or OSError if
+    it cannot be fetched; `beat` is called while a fetch takes long.
     """
 
-    def __init__(
-        self, folder: Path, root: str, shards: list[Shard], open_tar: Callable[[Shard], int]
-    ) -> None:
+    def __init__(self, files: Files, root: str, shards: list[Shard], beat: Beat) -> None:
         self.corpus, self.split = shards[0].corpus, shards[0].split
         self.shards = shards
-        self._folder, self._root = folder, root
+        self._files, self._folder, self._root = files, files.folder, root
         # Bound to what it needs, not to self: a cycle would keep the files open.
-        self._open = lru_cache(_OPEN)(partial(_open, shards, open_tar))
+        self.tars = Tars(lambda shard: files.open_tar(shards[shard], beat), files.most)
 
     def __len__(self) -> int:
         return sum(shard.records for shard in self.shards)
@@ -101,6 +102,7 @@ class Source:
         return found.startswith(header) and found != header + self._entries().tobytes()
 
     def _entries(self) -> np.ndarray:
+        self._files.need_manifests(self.shards)
         entries = np.zeros(len(self), ENTRY)
         for ordinal, shard in enumerate(self.shards):
             table = written(self._folder, shard, "offset", "nbytes", "digest")
@@ -113,7 +115,7 @@ class Source:
 
     def read_into(self, view: memoryview, shard: int, offset: int, digest: bytes) -> None:
         """Fill `view` with a record's whole extent, verified. Raises DamageError."""
-        file = self._open(shard)  # held until read: see _Descriptor
+        file = self.tars.get(shard)  # held until read
         got = os.preadv(file.number, [view], offset)
         if got != len(view):
             self._damaged(shard, offset, f"{got} of {len(view)} bytes are there")
@@ -131,6 +133,7 @@ class Source:
     def key(self, shard: int, offset: int) -> str:
         """The key of the record at a place of a shard (its ordinal); "unknown" if none is."""
         with contextlib.suppress(DamageError, ValueError):  # ValueError: no record begins there
+            self._files.need_manifests([self.shards[shard]])
             rows = written(self._folder, self.shards[shard], "key", "offset")
             return rows["key"][rows["offset"].to_pylist().index(offset)].as_py()
         return "unknown"
@@ -143,7 +146,7 @@ class Source:
             self._refuse_index()
         raise DamageError(
             f"{self.shards[shard].tar}: record {self.key(shard, offset)} at byte {offset} is "
-            f"damaged: {what}. Repair it with: python -m shards repair {self._folder}"
+            f"damaged: {what}. {self._files.blame(self.shards[shard])}"
         )
 
     def _refuse_index(self) -> NoReturn:
@@ -154,34 +157,35 @@ class Source:
         )
 
 
-class _Descriptor:
-    """An open file, closed when nobody holds it: a cache may drop it while a thread still reads."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __del__(self) -> None:
-        os.close(self.number)
-
-
-def _open(shards: Sequence[Shard], open_tar: Callable[[Shard], int], shard: int) -> _Descriptor:
-    return _Descriptor(open_tar(shards[shard]))
-
-
 def intact(extent: memoryview, digest: bytes) -> bool:
     """Whether these are the bytes of the digest."""
     return xxhash.xxh3_128_digest(extent) == digest
 
 
 class Dataset:
-    """A sealed data set in a local folder. Raises manifests.seal.SealError if it is none."""
+    """A sealed data set in a local folder, or at a URL that fsspec knows, such as s3://bucket/data.
 
-    def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
+    Of one at a URL, what is read is kept under `cache`, `cache_bytes` of shards at most. Raises
+    manifests.seal.SealError if it is none, shards.origin.RemoteError if it cannot be fetched.
+    """
+
+    def __init__(
+        self, where: Path | str, cache: Path | None = None, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self.files: Files
+        if "://" in str(where):
+            from shards.remote import Mirror  # which few need
+
+            mirror = Mirror(str(where), cache or cache_folder(), cache_bytes)
+            self.files = MirroredFiles(mirror)
+        else:
+            self.files = LocalFiles(Path(where))
+        self.folder = self.files.folder
         self.seal = Seal.read(self.folder)
+        self.beat: Beat = _no_beat
 
     def __reduce__(self) -> tuple:
-        return Dataset, (self.folder,)  # another process reads the seal itself
+        return _again, (self.files,)  # another process reads the seal itself
 
     @property
     def names(self) -> list[tuple[str, str]]:
@@ -194,7 +198,7 @@ class Dataset:
         if not shards:
             there = ", ".join("/".join(name) for name in self.names)
             raise KeyError(f"{self.folder} has no {corpus}/{split}; it has {there}")
-        return Source(self.folder, self.seal.root, shards, partial(_open_tar, self.folder))
+        return Source(self.files, self.seal.root, shards, lambda: self.beat())
 
     def records(self, corpus: str, split: str) -> Iterator[Record]:
         """Every record of a corpus and split, verified, front to back."""
@@ -203,21 +207,21 @@ class Dataset:
             yield source.record(number)
 
 
-def _open_tar(folder: Path, shard: Shard) -> int:
-    """A descriptor of a shard's tar in a local data set. Raises DamageError."""
-    try:
-        return os.open(folder / shard.tar, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        with contextlib.suppress(SealError):
-            if all(one.tar != shard.tar for one in Seal.read(folder).shards):
-                raise DamageError(
-                    f"{shard.tar} is gone: {folder} was replaced by a newer data set after this "
-                    f"one was opened. Run the same command again, to read the newer one"
-                ) from error
-        raise DamageError(
-            f"{shard.tar} is sealed but cannot be opened ({error.strerror}). "
-            f"Check with: python -m shards validate {folder}"
-        ) from error
+def cache_folder() -> Path:
+    """Where data sets of URLs are kept unless somebody says where: the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "embervlm"
+
+
+def _again(files: Files) -> Dataset:
+    dataset = object.__new__(Dataset)
+    dataset.files, dataset.folder, dataset.beat = files, files.folder, _no_beat
+    dataset.seal = Seal.read(files.folder)
+    return dataset
+
+
+def _no_beat() -> None:
+    pass
 
 
 def parse(extent: bytes) -> Record:

@@ -42,7 +42,7 @@ class _Threads:
 
     def __init__(self, share: Share, threads: int) -> None:
         self.memory = np.empty(share.nbytes, np.uint8)
-        self._filler = Filler(share, threads, 0, 1, self.memory)
+        self._filler = Filler(share, threads, self.memory)
         self._begun: list[list[Future[None]]] = []
 
     def begin(self, turn: int, step: int) -> None:

@@ -15,18 +15,25 @@ import msgspec
 import numpy as np
 
 from manifests.schema import Record, Turn
+from shards.ahead import Ahead
 from shards.fill import Pictures
 from shards.mixing import BY_SAMPLES, Mixing, Mixture, SourceSpec, resolve, windows
 from shards.order import Order
-from shards.reader import Dataset
+from shards.reader import CACHE_BYTES, Dataset
 from shards.rows import DamageError
 from shards.sampler import Part, Rows, chosen_rows, sample_rows
 from shards.schedule import Schedule
 from shards.slot import Slot
-from shards.tokens import Encoder, Tokens, Vocabulary, cache_of, make_tokens, open_tokens
+from shards.tokens import (
+    TOKEN_FILES,
+    Encoder,
+    Tokens,
+    Vocabulary,
+    cache_of,
+    make_tokens,
+    open_tokens,
+)
 from shards.turns import Samples, Totals, open_samples
-
-CACHE = 64_000_000_000  # bytes of shards that windows are sized for
 
 
 class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,14 +104,14 @@ class Stream:
         batching: Batching,
         max_tokens: int,
         mixing: Mixing = BY_SAMPLES,
-        cache_bytes: int = CACHE,
+        cache_bytes: int = CACHE_BYTES,
         mixture: Mixture | None = None,
         progress: Callable[[str, int], None] = lambda source, records: None,
     ) -> None:
         for name, spec in sources.items():
             source = dataset.source(spec.corpus or name, spec.split)
             folder = cache_of(dataset, source, encoder)
-            if not folder.exists():
+            if not dataset.files.has(folder, TOKEN_FILES):
                 make_tokens(folder, source, encoder, lambda n, name=name: progress(name, n))
         words = Words(encoder.digest, encoder.pad, encoder.image)
         parts = _open_parts(dataset, sources, words, max_tokens, checked=True)
@@ -122,7 +129,7 @@ class Stream:
         self._set(dataset, _Settings(sources, words, seed, batching, max_tokens, mixture), parts)
 
     def _set(self, dataset: Dataset, settings: _Settings, parts: dict) -> None:
-        self._dataset, self._settings = dataset, settings
+        self.dataset, self._settings = dataset, settings
         self.names = tuple(settings.sources)
         self.mixture, self.max_tokens = settings.mixture, settings.max_tokens
         self.batching = settings.batching
@@ -146,7 +153,7 @@ class Stream:
         )
 
     def __reduce__(self) -> tuple:
-        return _reopened, (self._dataset, self._dataset.seal.root, self._settings)
+        return _reopened, (self.dataset, self.dataset.seal.root, self._settings)
 
     @property
     def steps(self) -> int | None:
@@ -183,10 +190,18 @@ class Stream:
         words = self._settings.words
         return sample_rows(self._parts, corpus, index, self.max_tokens, (words.pad, words.image))
 
-    def fill_rows(self, slot: Slot, rows: Rows, beat: Callable[[], object] = lambda: None) -> None:
-        """Put rows, and their pictures, into a slot of as many; `beat` after each picture."""
+    def fill_rows(self, slot: Slot, rows: Rows) -> None:
+        """Put rows, and their pictures, into a slot of as many."""
         rows.copy_to(slot)
-        self._pictures.fill(slot.images, rows.fields["corpus"], rows.images, beat)
+        self._pictures.fill(slot.images, rows.fields["corpus"], rows.images)
+
+    def ahead(self) -> Ahead | None:
+        """What fetches shards of a remote data set ahead of readers; None of a local one."""
+        if not self.dataset.files.remote:
+            return None
+        sources = [part.source for part in self._parts]
+        orders = [part.order for part in self._parts]
+        return Ahead(sources, orders, self.schedule, self.batching.global_)
 
     def fill(self, slot: Slot, positions: np.ndarray) -> None:
         """Read, check and decode the samples at `positions` int64 [n] into the slot's n rows."""

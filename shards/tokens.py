@@ -53,6 +53,7 @@ FACTS = np.dtype(
 _LAYOUT = 2  # of these arrays, and of those that shards.turns derives from them
 _LONGEST = 65_535
 _DIGESTS = "xxh3-128"
+TOKEN_FILES = (*(f"{name}.bin" for name in ("tokens", "turns", "records", "facts")), _DIGESTS)
 _CHUNK = 512  # records tokenised at a time
 
 

@@ -13,15 +13,16 @@ import msgspec
 from embervlm.config import EmberVLMConfig
 from manifests import settings
 from shards.mixing import Mixing, SourceSpec
+from shards.reader import CACHE_BYTES
 from shards.ring import Fill
-from shards.stream import CACHE, Batching
+from shards.stream import Batching
 
 MIXTURES = Path(__file__).parent / "mixtures"
 COMPONENTS = ("encoder", "projection", "language", "fusion", "reasoning", "robot_head")
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 # What may change from one start of a run to the next: nothing that is computed follows from it.
-INCIDENTAL = ("log_steps", "save_steps", "cache_gb", "fill")
+INCIDENTAL = ("log_steps", "save_steps", "cache_gb", "cache", "fill")
 
 
 class Optim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,8 +52,9 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """All that a run is told. `objectives` are weights by name (see objectives.py).
 
     A run is as long as `steps` says, or `passes`: as many samples as all sources have, so many
-    times over. `cache_gb`: shards of a remote data set that are kept on this machine's disk; the
-    windows of a new run's order follow from it. `fill`: who fills batches (see shards.ring).
+    times over. `cache_gb`, 10^9 bytes: shards of a remote data set that are kept on this machine's
+    disk, in the folder `cache` (none named: the user's cache folder); the windows of a new run's
+    order follow from it. `fill`: who fills batches (see shards.ring).
     """
 
     name: str
@@ -67,7 +69,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     passes: Annotated[float, msgspec.Meta(gt=0)] | None = None
     mixing: Mixing = Mixing()
     seed: int = 1
-    cache_gb: Annotated[float, msgspec.Meta(gt=0)] = CACHE / 1e9
+    cache_gb: Annotated[float, msgspec.Meta(gt=0)] = CACHE_BYTES / 1e9
+    cache: str | None = None
     fill: Fill = "threads"
     log_steps: Positive = 50
     save_steps: Positive = 500

@@ -1,0 +1,52 @@
+"""The open tars of a source, in reach of all threads that read it."""
+
+import os
+from collections.abc import Callable, Collection
+from threading import Lock
+
+
+class Descriptor:
+    """An open file, closed when nobody holds it: it may be dropped while a thread still reads."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
+class Tars:
+    """Tars by the ordinal of their shard, opened by `open_tar` when they are first asked for.
+
+    `most` are kept open, the latest opened, until `keep` says which.
+    """
+
+    def __init__(self, open_tar: Callable[[int], int], most: int) -> None:
+        self._open_tar, self._most = open_tar, most
+        self._open: dict[int, Descriptor] = {}
+        self._kept: Collection[int] | None = None
+        self._lock = Lock()
+
+    def get(self, shard: int) -> Descriptor:
+        """Hold what is returned until it is read. Raises what `open_tar` raises."""
+        found = self._open.get(shard)
+        if found is None:
+            found = Descriptor(self._open_tar(shard))  # without the lock: it may take minutes
+            with self._lock:
+                found = self._open.setdefault(shard, found)
+                if self._kept is None or shard not in self._kept:
+                    self._drop_first(but=shard)
+        return found
+
+    def keep(self, shards: Collection[int]) -> None:
+        """Close all others, and keep these open as they are asked for."""
+        with self._lock:
+            self._kept = frozenset(shards)
+            for shard in [one for one in self._open if one not in self._kept]:
+                del self._open[shard]
+
+    def _drop_first(self, but: int) -> None:
+        others = [one for one in self._open if self._kept is None or one not in self._kept]
+        for shard in others[: max(0, len(others) - self._most)]:
+            if shard != but:
+                del self._open[shard]
