@@ -6,7 +6,7 @@ next one. What is kept open is never evicted (shards.cache), so nothing else has
 
 import contextlib
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 
 from shards.order import Order
@@ -31,11 +31,11 @@ class Ahead:
         self._sources, self._orders = sources, orders
         self._schedule, self._batch = schedule, batch
         self._pool = ThreadPoolExecutor(_FETCHING, thread_name_prefix="fetch")
-        self._wanted: list[list[int]] = [[] for _ in sources]
+        self._wanted: list[list[list[int]]] = [[] for _ in sources]
         self._due: list[list[Future[None]]] = [[] for _ in sources]
 
     def at(self, first: int, last: int) -> None:
-        """Steps first..last are read now: fetch what they need, and the window after it."""
+        """Steps first..last are read now: fetch what they need, and the window after the first."""
         ends = (last + 1) * self._batch
         if self._schedule.length is not None:
             ends = min(ends, self._schedule.length)
@@ -43,20 +43,27 @@ class Ahead:
         end = self._schedule.given(ends).values()
         for number, (low, high) in enumerate(zip(begin, end, strict=True)):
             order = self._orders[number]
-            beyond = 1 + order.windows_between(low, max(low, high - 1))
-            wanted = [shard for one in islice(order.windows(low), 1 + beyond) for shard in one]
-            if wanted != self._wanted[number]:
-                self._want(number, wanted)
+            between = order.windows_between(low, max(low, high - 1))
+            windows = list(islice(order.windows(low), 1 + max(1, between)))
+            if windows != self._wanted[number]:
+                self._want(number, windows)
 
-    def _want(self, number: int, wanted: list[int]) -> None:
+    def _want(self, number: int, windows: list[list[int]]) -> None:
         for due in self._due[number]:
             due.cancel()
         source = self._sources[number]
-        source.tars.keep(wanted)
-        self._wanted[number] = wanted
-        self._due[number] = [self._pool.submit(self._fetch, source, shard) for shard in wanted]
+        source.tars.keep([shard for window in windows for shard in window])
+        self._wanted[number], self._due[number] = windows, []
+        before: list[Future[None]] = []
+        for window in windows:
+            begun = [self._pool.submit(self._fetch, source, shard, before) for shard in window]
+            self._due[number] += begun
+            before = begun
 
-    def _fetch(self, source: Source, shard: int) -> None:
+    def _fetch(self, source: Source, shard: int, before: list[Future[None]]) -> None:
+        """Fetch a shard when those of the window before are here: they are needed sooner, and have
+        the room first. Theirs were submitted earlier, so they do not wait for a thread of ours."""
+        wait(before)
         # Who reads the shard meets the same trouble, if it lasts, and stops the run with it.
         with contextlib.suppress(OSError, DamageError):
             source.tars.get(shard)

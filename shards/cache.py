@@ -2,7 +2,7 @@
 
     CACHE/<16 hex of a seal's root>/    a data set, laid out as it is where it comes from
     CACHE/unfinished/                   what is being fetched, under temporary names
-    CACHE/locks/                        folders that are locked, and hold nothing
+    CACHE/locks/                        folders that are locked while something is fetched
 
 Every lock is an flock, which ends with its process however that ends. A tar in use is one with a
 shared lock: it is never removed. An unfinished file or folder has an exclusive one for as long as
@@ -61,17 +61,34 @@ class Cache:
     def alone(self, name: str, beat: Callable[[], None]) -> Iterator[None]:
         """While the block runs no other process or thread is in one of the same hexadecimal name.
 
-        `beat` is called again and again while we wait for another.
+        `beat` is called again and again while we wait for another. No two names share a lock: one
+        may wait for room that another, whose shard is at hand, will make.
         """
-        lock = self.folder / "locks" / name[:2]  # a few names share one, which costs little
-        disk.make_folder(lock)
-        number = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        lock = self.folder / "locks" / name
+        disk.make_folder(lock.parent)
+        number = self._locked_folder(lock, beat)
         try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.rmdir()
+            os.close(number)
+
+    def _locked_folder(self, lock: Path, beat: Callable[[], None]) -> int:
+        """A descriptor of the folder, made and locked, that is still there when it is locked."""
+        while True:
+            with suppress(FileExistsError):
+                lock.mkdir()
+            try:
+                number = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
             while not _locked(number):
                 beat()
                 time.sleep(_POLL)
-            yield
-        finally:
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(number), lock.stat()):
+                    return number
             os.close(number)
 
     @contextmanager

@@ -87,7 +87,7 @@ class Filler:
         share, begun = self._share, []
         if self._ahead:
             self._first = step if self._first is None else self._first
-            self._ahead.at(max(self._first, step - share.ahead - 1), step)
+            self._ahead.at(max(self._first, step - share.ahead), step)
         positions = share.stream.positions(step, share.rank, share.world)
         for pool, row in enumerate(positions):
             low, high = (len(row) * (self._number + i) // self._parts for i in (0, 1))

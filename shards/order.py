@@ -47,15 +47,19 @@ class Order:
         return samples, passes
 
     def windows(self, index: int) -> Iterator[list[int]]:
-        """The shards (by ordinal) of the window that an index is in, of the next one, and so on."""
+        """The shards (by ordinal) of the window that an index is in, of the next one, and so on.
+
+        Those without samples are left out: nobody reads them.
+        """
         number, place = divmod(index, self.length)
+        sizes = np.diff(self._starts)
         while True:
             shards, ends, bounds, _ = self._pass(number)
             first = self._window_at(number, place)
             for begin, end in pairwise(bounds[first:].tolist()):
                 low = np.searchsorted(ends, begin, side="right")
                 high = np.searchsorted(ends, end, side="left") + 1
-                yield shards[low:high].tolist()
+                yield [one for one in shards[low:high].tolist() if sizes[one]]
             number, place = number + 1, 0
 
     def windows_between(self, low: int, high: int) -> int:

@@ -18,24 +18,24 @@ class Descriptor:
 class Tars:
     """Tars by the ordinal of their shard, opened by `open_tar` when they are first asked for.
 
-    `most` are kept open, the latest opened, until `keep` says which.
+    `most` are open at a time, the latest opened, and those that `keep` names besides.
     """
 
     def __init__(self, open_tar: Callable[[int], int], most: int) -> None:
         self._open_tar, self._most = open_tar, most
         self._open: dict[int, Descriptor] = {}
-        self._kept: Collection[int] | None = None
+        self._kept: frozenset[int] = frozenset()
         self._lock = Lock()
 
     def get(self, shard: int) -> Descriptor:
         """Hold what is returned until it is read. Raises what `open_tar` raises."""
         found = self._open.get(shard)
         if found is None:
+            with self._lock:
+                self._make_room(shard)
             found = Descriptor(self._open_tar(shard))  # without the lock: it may take minutes
             with self._lock:
                 found = self._open.setdefault(shard, found)
-                if self._kept is None or shard not in self._kept:
-                    self._drop_first(but=shard)
         return found
 
     def keep(self, shards: Collection[int]) -> None:
@@ -45,8 +45,9 @@ class Tars:
             for shard in [one for one in self._open if one not in self._kept]:
                 del self._open[shard]
 
-    def _drop_first(self, but: int) -> None:
-        others = [one for one in self._open if self._kept is None or one not in self._kept]
-        for shard in others[: max(0, len(others) - self._most)]:
-            if shard != but:
-                del self._open[shard]
+    def _make_room(self, shard: int) -> None:
+        """Close the earliest of those that nobody keeps, before one more of them is opened."""
+        if shard not in self._kept:
+            others = [one for one in self._open if one not in self._kept]
+            for one in others[: max(0, len(others) + 1 - self._most)]:
+                del self._open[one]

@@ -67,6 +67,17 @@ def add_up(tensor: torch.Tensor, place: Place) -> torch.Tensor:
     return tensor
 
 
+def agree(digest: str, place: Place) -> bool:
+    """Whether all ranks have the same digest (hex)."""
+    ours = torch.tensor([int(digest[at : at + 8], 16) for at in range(0, len(digest), 8)])
+    ours = ours.to(place.device)
+    least, most = ours.clone(), ours.clone()
+    if place.world > 1:
+        dist.all_reduce(least, dist.ReduceOp.MIN)
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+    return bool((least == most).all())
+
+
 def wait(place: Place) -> None:
     """Until every rank is here."""
     if place.world > 1:

@@ -44,7 +44,7 @@ class Judge:
     Raises CheckpointError, SealError, or SettingsError if the data has nothing of the split.
     """
 
-    def __init__(self, checkpoint: Path, data: Path, split: Split, limit: int) -> None:
+    def __init__(self, checkpoint: Path, data: Path | str, split: Split, limit: int) -> None:
         self.state = state = checkpoints.read_state(checkpoint)
         stage = msgspec.convert(state.stage, Stage)
         dataset = Dataset(data)
@@ -188,7 +188,7 @@ def _robots(rows: torch.Tensor) -> dict[str, float]:
 
 def main(
     checkpoint: Annotated[Path, typer.Option(help="A run, or one of its checkpoints.")],
-    data: Annotated[Path, typer.Option(help="Sealed shards.")],
+    data: Annotated[str, typer.Option(help="Sealed shards: a folder or a URL.")],
     split: Annotated[str, typer.Option(help="val or test.")] = "val",
     limit: Annotated[int, typer.Option(help="Samples a source; 0 is all.")] = 0,
 ) -> None:

@@ -26,9 +26,9 @@ from shards.stream import Stream
 from train import checkpoint, optim
 from train.batches import Batch
 from train.checkpoint import State
-from train.distributed import Place, add_up, wait
+from train.distributed import Place, add_up, agree, wait
 from train.objectives import COUNTS, OBJECTIVES, REACHES
-from train.stage import COMPONENTS, INCIDENTAL, Stage
+from train.stage import INCIDENTAL, Stage
 from train.track import Log, Meter, TrainingError
 
 
@@ -63,7 +63,7 @@ class Objective(nn.Module):
 
 def train(
     stage: Stage,
-    data: Path,
+    data: Path | str,
     out: Path,
     place: Place,
     console: Console,
@@ -75,7 +75,7 @@ def train(
     checkpoint. Raises SettingsError, SealError, CheckpointError, DamageError or TrainingError.
     """
     _check(stage)
-    dataset = Dataset(data)
+    dataset = open_data(stage, data, place)
     tokenizer = Tokenizer.load(stage.model.config.tokenizer)
     settings = _settings(stage)
     known: State | None = None
@@ -156,6 +156,17 @@ def _check_finite(model: nn.Module, step: int) -> None:
             )
 
 
+def open_data(stage: Stage, data: Path | str, place: Place) -> Dataset:
+    """The data set, in a folder or at a URL; all ranks see the same."""
+    cache = Path(stage.cache).expanduser() if stage.cache else None
+    dataset = Dataset(data, cache, int(stage.cache_gb * 1e9))
+    if not agree(dataset.seal.root, place):
+        raise TrainingError(
+            f"{data} was replaced by a newer data set while ranks opened it; run the same again"
+        )
+    return dataset
+
+
 def open_stream(
     stage: Stage,
     dataset: Dataset,
@@ -210,9 +221,9 @@ def _model(stage: Stage, tokenizer: Tokenizer, start: Path | None) -> EmberVLM:
         model = EmberVLM.build(config)
     else:
         model = EmberVLM.from_state(config, load_file(start / "model.safetensors"))
-    for name in COMPONENTS:
+    for name, component in model.named_children():
         if name not in stage.trainable:
-            getattr(model, name).requires_grad_(False)
+            component.requires_grad_(False)
     if "encoder" not in stage.trainable:
         model.encoder.freeze()  # its BatchNorm too; refuses a random one
     return model

@@ -1,4 +1,4 @@
-"""Train: torchrun train/run.py --mixture demo.yaml [more.yaml ...] [--data D] [--out R]"""
+"""Train: torchrun train/run.py --mixture demo.yaml [more.yaml ...] [--data D|s3://...] [--out R]"""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ EXPECTED = (ValueError, OSError, DamageError, TrainingError, SafetensorError)
 def main() -> int:
     parser = argparse.ArgumentParser(description="Train stages one after the other.")
     parser.add_argument("--mixture", nargs="+", required=True, help="a YAML, or a name of one")
-    parser.add_argument("--data", type=Path, default=Path("data/shards"), help="sealed shards")
+    parser.add_argument("--data", default="data/shards", help="sealed shards: a folder or a URL")
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/<stage>)")
     parser.add_argument("--set", action="append", default=[], metavar="optim.lr=1e-4")
     given = parser.parse_args()

@@ -1,5 +1,7 @@
 """Every sample once a pass, shards of a window together, and never another order than this."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,20 @@ def test_empty_shards_change_no_windows_length():
 def test_orders_that_cannot_be_are_refused(starts, names, window, message):
     with pytest.raises(ValueError, match=message):
         Order(np.array(starts), names, seed=1, source="coco", window=window)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 100])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_windows_are_those_that_samples_come_from(sizes, window):
+    order = _order(sizes, window=window)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    samples, _ = order.at(np.arange(3 * order.length))
+    shard = np.searchsorted(starts, samples, side="right") - 1
+    numbers = [order.windows_between(0, index) for index in range(3 * order.length)]
+    assert numbers[0] == 0 and set(np.diff(numbers).tolist()) <= {0, 1}
+    windows = [*islice(order.windows(0), numbers[-1] + 1)]
+    for number, shards in enumerate(windows):
+        assert set(shards) == {int(s) for s, n in zip(shard, numbers, strict=True) if n == number}
+        first = numbers.index(number)
+        assert next(order.windows(first)) == shards
+        assert order.windows_between(first, 3 * order.length - 1) == numbers[-1] - number

@@ -1,16 +1,19 @@
 """Runs that stop and go on, and runs on several processes, are the same run."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
 from manifests.settings import SettingsError
-from train import loop, track
+from shards.reader import Dataset
+from train import checkpoint, loop, track
 from train import stage as stages
 from train.checkpoint import CheckpointError, found
 from train.distributed import Place
@@ -77,13 +80,18 @@ def test_pools_only_cut_the_work_up(stage_file, data: Path, whole: Path) -> None
     assert [line["drawn"] for line in track.read(halves)] == drawn
 
 
-def test_two_processes_take_the_same_steps(stage_file, data: Path, whole: Path) -> None:
-    both = whole.parent / "both"
+def by_two(mixture: str, data: Path | str, out: Path, *more: str) -> None:
+    """A run on two processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc_per_node=2", str(ROOT / "train" / "run.py"), "--mixture", stage_file()]
-    command += ["--data", str(data), "--out", str(both)]
+    command += ["--nproc_per_node=2", str(ROOT / "train" / "run.py"), "--mixture", mixture]
+    command += ["--data", str(data), "--out", str(out), *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_two_processes_take_the_same_steps(stage_file, data: Path, whole: Path) -> None:
+    both = whole.parent / "both"
+    by_two(stage_file(), data, both, "--set", "fill=processes")
     assert losses(both) == pytest.approx(losses(whole), rel=1e-4)
     ours, theirs = (run_file(run, 6, "model.safetensors") for run in (both, whole))
     assert all(torch.allclose(ours[key], theirs[key], atol=2e-4) for key in ours)
@@ -182,3 +190,71 @@ def test_weights_that_are_no_numbers_are_never_saved(
     with pytest.raises(TrainingError, match="after step 5, robot_head.* not finite .* not saved"):
         train(stages.load(stage_file()), data, tmp_path, ALONE, QUIET)
     assert [path.name for path in found(tmp_path)] == ["checkpoint-000003"]
+
+
+def test_who_fills_batches_and_where_shards_come_from_change_nothing(
+    stage_file, data: Path, whole: Path
+) -> None:
+    for name, where, override in (
+        ("helpers", data, "fill=processes"),
+        ("mirrored", f"file://{data}", f"cache={whole.parent / 'cache'}"),
+    ):
+        out = whole.parent / name
+        train(stages.load(stage_file(), [override]), where, out, ALONE, QUIET)
+        assert losses(out) == losses(whole)
+        ours, theirs = (run_file(run, 6, "model.safetensors") for run in (out, whole))
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert list((whole.parent / "cache").glob("*/coco/*.tar"))
+
+
+def test_a_run_goes_on_with_the_mixture_that_it_began_with(
+    stage_file, data: Path, whole: Path
+) -> None:
+    shutil.rmtree(found(whole)[-1])  # as if it had died after step 3
+    (first,) = found(whole)
+    state = checkpoint.read_state(first)
+    assert state.mixture.shares == {"coco": 2, "vqav2": 1, "robots": 1}
+    # As if an earlier release had resolved the same weights otherwise: it is not done again.
+    coco = msgspec.structs.replace(state.mixture.parts["coco"], share=6)
+    kept = msgspec.structs.replace(state.mixture, parts={**state.mixture.parts, "coco": coco})
+    state = msgspec.structs.replace(state, mixture=kept)
+    (first / "state.json").write_bytes(msgspec.json.encode(state))
+    train(stages.load(stage_file(), ["fill=processes"]), data, whole, ALONE, QUIET)
+    assert checkpoint.read_state(found(whole)[-1]).mixture == kept
+    drawn = [line["drawn"] for line in track.read(whole)]
+    assert [sum(line.values()) for line in drawn] == [4] * 6
+    assert sum(line["coco"] for line in drawn[3:]) == 9  # of 12 at 6 of 8
+
+
+def test_a_run_of_passes_ends_where_its_mixture_ends(
+    stage_file, data: Path, tmp_path: Path
+) -> None:
+    # 3 samples remain for the last step: of two ranks one has a single row of its one pool.
+    coco = {"coco": {"turns": "rotate"}}
+    once = {"steps": None, "passes": 9, "mixing": {"exhausted": "stop"}, "optim": {"warmup": 1}}
+    small = {"sources": coco, "objectives": {"language": 1.0}, "trainable": ["projection"]}
+    stage = stages.load(stage_file(batch={"global": 12, "pool": 6}, **once, **small))
+    train(stage, data, tmp_path / "alone", ALONE, QUIET)
+    state = checkpoint.read_state(found(tmp_path / "alone")[-1])
+    length = state.mixture.parts["coco"].samples
+    assert state.step == -(-length // 12)
+    lines = track.read(tmp_path / "alone")
+    assert sum(line["drawn"]["coco"] for line in lines) == length
+    assert lines[-1]["mixture"]["coco"] == {"asked": 1.0, "rounded": 1.0, "realised": 1.0}
+    by_two(stage_file(batch={"global": 12, "pool": 6}, **once, **small), data, tmp_path / "two")
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "alone"), rel=1e-4)
+
+
+def test_a_rank_without_samples_takes_the_last_step_with_the_others(
+    stage_file, data: Path, tmp_path: Path
+) -> None:
+    # One pool a step, as large as the source less one: one sample remains, for the second rank.
+    coco = {"sources": {"coco": {"turns": "rotate"}}, "objectives": {"language": 1.0}}
+    once = {"steps": None, "passes": 1, "mixing": {"exhausted": "drop"}, "optim": {"warmup": 1}}
+    length = len(Dataset(data).source("coco", "train")) - 1
+    whole = {"batch": {"global": length, "pool": length}, "trainable": ["projection"]}
+    mixture = stage_file(**coco, **once, **whole)
+    by_two(mixture, data, tmp_path / "two")
+    assert [line["drawn"]["coco"] for line in track.read(tmp_path / "two")] == [length, 1]
+    train(stages.load(mixture), data, tmp_path / "alone", ALONE, QUIET)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "alone"), rel=1e-4)

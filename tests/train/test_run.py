@@ -74,8 +74,8 @@ def test_two_mixtures_are_chained(program, stage_file, tmp_path: Path) -> None:
     )
     assert code == 0
     assert called == [
-        ("first", Path("d"), Path("runs/first"), None),
-        ("second", Path("d"), Path("runs/second"), Path("runs/first/checkpoint-000008")),
+        ("first", "d", Path("runs/first"), None),
+        ("second", "d", Path("runs/second"), Path("runs/first/checkpoint-000008")),
     ]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
+import pytest
 
 # Who may do what. A stranger has a key, and no right to anything of ours.
 KEYS = {
@@ -212,3 +213,16 @@ def _close(*sockets: socket.socket) -> None:
         with suppress(OSError):
             one.shutdown(socket.SHUT_RDWR)
         one.close()
+
+
+def as_user(monkeypatch: pytest.MonkeyPatch, name: str, secret: str | None = None) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret or KEYS[name])
+    hang_up()
+
+
+def hang_up() -> None:
+    """Close all connections, so that the next request is the first of a new one."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()

@@ -17,7 +17,7 @@ from manifests.seal import Seal, Shard
 from shards import cache
 from shards.cache import Cache, CacheError
 from shards.remote import Mirror
-from tests.shards.holder import Holder
+from tests.shards.remote.holder import Holder
 
 COUNT = 12  # shards of `many`, all of the same size
 
@@ -71,7 +71,7 @@ def here(folder: Path) -> list[int]:
 def taken(folder: Path) -> int:
     """Bytes of all tars and unfinished files, none counted twice if it gets its name meanwhile."""
     sizes: dict[int, int] = {}
-    for pattern in ("unfinished/*", "*/*/*.tar"):
+    for pattern in ("unfinished/*", "[0-9a-f]*/*/*.tar"):
         for path in folder.glob(pattern):
             try:
                 found = path.stat()

@@ -1,4 +1,4 @@
-"""A process that mirrors a data set and holds what it is told: python -m tests.shards.holder.
+"""A process that mirrors a data set and holds what it is told.
 
     with Holder(url, cache, limit) as holder:
         assert holder.ask("hold", 3) == "held"      # the fourth shard of the seal
@@ -20,7 +20,7 @@ from manifests.seal import Seal
 from shards import cache, origin
 from shards.remote import Mirror
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Holder:
@@ -29,7 +29,7 @@ class Holder:
     def __init__(
         self, url: str, folder: Path, limit: int, settings: Mapping[str, float] | None = None
     ) -> None:
-        command = [sys.executable, "-m", "tests.shards.holder"]
+        command = [sys.executable, "-m", "tests.shards.remote.holder"]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
         self._send({"url": url, "cache": str(folder), "limit": limit, **(settings or {})})
