@@ -5,6 +5,7 @@
     interop.tars(folder, "coco", "train")             # what webdataset wants
 
     <corpus>/<tar>.idx, .nv-meta/...    shards/energon.py
+    .nv-meta/split-<corpus>.yaml        shards/blend.py
     wids-<split>.json                   the tars of all corpora, for wids.ShardListDataset
     README.md                           shards/card.py
 
@@ -23,13 +24,13 @@ import msgspec
 from manifests import disk, store
 from manifests.schema import SPLITS
 from manifests.seal import Seal, Shard
-from shards import card, energon
+from shards import blend, card, energon
 from shards.reader import DamageError
 from shards.sequential import FileError, read_there
 
 _NAMES = re.compile(
     r"README\.md|wids-(train|val|test)\.json|[^/]+/[^/]+\.tar\.idx"
-    r"|\.nv-meta/(\.info\.json|split\.yaml|dataset\.yaml|index\.(sqlite|sha256|uuid))"
+    r"|\.nv-meta/(\.info\.json|split(-[^/]+)?\.yaml|dataset\.yaml|index\.(sqlite|sha256|uuid))"
 )
 
 
@@ -88,8 +89,9 @@ def write(
     for name, content in listings.items():
         if anew or not _holds(folder, name, content):
             store.write(folder / name, content)
-    for name in {_wids_name(split) for split in SPLITS} - listings.keys():
-        disk.remove(folder / name)  # of a split that has no records any more
+    wids = {_wids_name(split) for split in SPLITS} - listings.keys()
+    for name in (*wids, *blend.left_over(folder, sealed)):
+        disk.remove(folder / name)  # of a split or corpus that has no records any more
     readme = folder / card.NAME
     if card.may_replace(readme):
         content = card.render(folder, sealed)  # of this template, too
@@ -109,7 +111,8 @@ def stale(folder: Path) -> Iterator[tuple[str, str]]:
         for shard in energon.filled(sealed)
     }
     listings = _listings(sealed)
-    for name in sorted(listings.keys() | {_wids_name(split) for split in SPLITS}):
+    names = {*listings, *map(_wids_name, SPLITS), *blend.left_over(folder, sealed)}
+    for name in sorted(names):
         given[name] = partial(listings.get, name)
     given[card.NAME] = partial(_card, folder, sealed)
     for name, content in given.items():
@@ -134,7 +137,7 @@ def _card(folder: Path, sealed: Seal) -> bytes | None:
 
 def _listings(sealed: Seal) -> dict[str, bytes]:
     """Each sidecar that the seal alone gives: path and content."""
-    return {**energon.listings(sealed), **_wids(sealed)}
+    return {**energon.listings(sealed), **blend.listings(sealed), **_wids(sealed)}
 
 
 def _wids_name(split: str) -> str:

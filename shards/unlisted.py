@@ -12,7 +12,7 @@ from pathlib import Path
 from manifests import seal
 from manifests.disk import TEMPORARY
 from manifests.seal import Seal, SealError
-from shards import card, energon, hazards, interop
+from shards import blend, card, energon, hazards, interop
 from shards.damage import Problem
 
 _CACHES = ("index", "tokens", "fingerprints")
@@ -51,14 +51,15 @@ def _judged(folder: Path, sealed: Seal) -> Iterator[tuple[str, str]]:
     """The name of each file that is not known, and what is wrong with it, if anything is."""
     listed = {name for shard in sealed.shards for name in (shard.tar, shard.manifest)}
     listed |= {sealed.reasons.path}
+    beside = {f"{shard.tar}.idx" for shard in sealed.shards}
+    beside |= {*blend.listings(sealed), *blend.left_over(folder, sealed)}
     read = {"manifests", energon.META, *(shard.corpus for shard in sealed.shards)}
     for path in _files(folder, read | {*_CACHES}):
         name = path.relative_to(folder).as_posix()
         if name in listed or _KNOWN.fullmatch(name):
             continue
-        if interop.is_sidecar(name) and (
-            not name.endswith(".idx") or name.removesuffix(".idx") in listed
-        ):
+        of_seal = name.endswith(".idx") or name.startswith(f"{energon.META}/split-")
+        if name in beside or (interop.is_sidecar(name) and not of_seal):
             continue
         top = name.partition("/")[0]
         out_of_place = path.name.lower().endswith(_TARS) or top in read

@@ -18,15 +18,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from embervlm import EmberVLM, Tokenizer
 from manifests.settings import SettingsError
-from shards.mixing import Mixture
-from shards.reader import Dataset
 from shards.ring import Ring
 from shards.slot import Slot
 from shards.stream import Stream
 from train import checkpoint, optim
 from train.batches import Batch
 from train.checkpoint import State
-from train.distributed import Place, add_up, agree, wait
+from train.data import open_data, open_stream
+from train.distributed import Place, add_up, wait
 from train.objectives import COUNTS, OBJECTIVES, REACHES
 from train.stage import INCIDENTAL, Stage
 from train.track import Log, Meter, TrainingError
@@ -82,7 +81,7 @@ def train(
     if found := checkpoint.found(out):
         known = checkpoint.read_state(found[-1])
         checkpoint.check(found[-1], known, settings, dataset.seal.root, tokenizer.digest)
-    stream = open_stream(stage, dataset, tokenizer, place, known and known.mixture)
+    stream = open_stream(stage, dataset, tokenizer, place, console, known and known.mixture)
     steps = stage.length(sum(stream.mixture.lengths.values()), stream.steps)
     model = _model(stage, tokenizer, start).to(place.device)
     optimiser = optim.optimiser(model, stage.optim)
@@ -109,7 +108,7 @@ def train(
         range(state.step, steps),
         rank=place.rank,
         world=place.world,
-        fill=stage.fill,
+        fill=stage.fill or ("processes" if place.device.type == "cuda" else "threads"),
         threads=place.threads,
     ) as ring:
         for step, slots in meter.timed(ring):
@@ -154,58 +153,6 @@ def _check_finite(model: nn.Module, step: int) -> None:
                 f"after step {step}, {name} is not finite and is not saved. Start again with a "
                 f"lower optim.lr and another --out"
             )
-
-
-def open_data(stage: Stage, data: Path | str, place: Place) -> Dataset:
-    """The data set, in a folder or at a URL; all ranks see the same."""
-    cache = Path(stage.cache).expanduser() if stage.cache else None
-    dataset = Dataset(data, cache, int(stage.cache_gb * 1e9))
-    if not agree(dataset.seal.root, place):
-        raise TrainingError(
-            f"{data} was replaced by a newer data set while ranks opened it; run the same again"
-        )
-    return dataset
-
-
-def open_stream(
-    stage: Stage,
-    dataset: Dataset,
-    tokenizer: Tokenizer,
-    place: Place,
-    mixture: Mixture | None = None,
-) -> Stream:
-    """The stage's stream, `mixture` as it was resolved before; each machine's first rank makes
-    caches that are missing. Raises SettingsError for a source that the data set lacks."""
-    for name, spec in stage.sources.items():
-        if (spec.corpus or name, spec.split) not in dataset.names:
-            there = ", ".join("/".join(pair) for pair in dataset.names)
-            wanted = f"{spec.corpus or name}/{spec.split}"
-            raise SettingsError(
-                f"source {name}: {dataset.folder} has no {wanted}; it has {there}. "
-                f"Build it, or leave it out with --set sources.{name}=null"
-            )
-
-    def stream() -> Stream:
-        return Stream(
-            dataset,
-            stage.sources,
-            tokenizer,
-            seed=stage.seed,
-            batching=stage.batch,
-            max_tokens=stage.max_tokens,
-            mixing=stage.mixing,
-            cache_bytes=int(stage.cache_gb * 1e9),
-            mixture=mixture,
-        )
-
-    if place.leads_host:
-        made = stream()
-        wait(place)
-    else:
-        wait(place)
-        made = stream()
-    made.positions(0, place.rank, place.world)  # too many ranks for a pool is said before the model
-    return made
 
 
 def _model(stage: Stage, tokenizer: Tokenizer, start: Path | None) -> EmberVLM:

@@ -54,7 +54,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     A run is as long as `steps` says, or `passes`: as many samples as all sources have, so many
     times over. `cache_gb`, 10^9 bytes: shards of a remote data set that are kept on this machine's
     disk, in the folder `cache` (none named: the user's cache folder); the windows of a new run's
-    order follow from it. `fill`: who fills batches (see shards.ring).
+    order follow from it. `fill`: who fills batches (see shards.ring); if it is not said, helper
+    processes where a GPU trains, which would wait for Python's lock, and else threads.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     seed: int = 1
     cache_gb: Annotated[float, msgspec.Meta(gt=0)] = CACHE_BYTES / 1e9
     cache: str | None = None
-    fill: Fill = "threads"
+    fill: Fill | None = None
     log_steps: Positive = 50
     save_steps: Positive = 500
 
@@ -113,7 +114,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.optim.warmup >= steps:
             raise ValueError(
                 f"optim.warmup {self.optim.warmup} is not shorter than the run of {steps} "
-                f"steps: the learning rate would never reach its peak"
+                f"steps: the learning rate would never reach its peak. Shorten it with "
+                f"--set optim.warmup={steps // 10}"
             )
 
     @property

@@ -28,6 +28,7 @@ NAMES = {
     "README.md", "wids-train.json", "wids-val.json", "wids-test.json", ".nv-meta/.info.json",
     ".nv-meta/split.yaml", ".nv-meta/dataset.yaml", ".nv-meta/index.sqlite",
     ".nv-meta/index.sha256", ".nv-meta/index.uuid",
+    *(f".nv-meta/split-{corpus}.yaml" for corpus in ("coco", "llava", "refcoco", "robots", "vqa")),
 }  # fmt: skip
 BOX = Turn(
     thread=0,
@@ -223,6 +224,7 @@ def test_another_seal_makes_the_sidecars_of_the_old_one_stale(mine, seal_shards)
     expected = {
         "README.md", "wids-train.json", "wids-val.json", "wids-test.json",
         ".nv-meta/.info.json", ".nv-meta/split.yaml", ".nv-meta/index.uuid",
+        ".nv-meta/split-coco.yaml", ".nv-meta/split-refcoco.yaml",
     }  # fmt: skip
     assert {file for file, _ in interop.stale(mine)} == expected
     interop.write(mine)

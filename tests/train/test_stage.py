@@ -33,7 +33,7 @@ def test_overrides_and_numbers() -> None:
         ("mixing.unit=words", "mixing.unit is the text 'words'; expected samples or tokens"),
         ("mixing.exhausted=end", "mixing.exhausted is the text 'end'; expected repeat, stop or d"),
         ("mixing.temperature=0", "mixing.temperature is the number 0; expected"),
-        ("fill=fibres", "fill is the text 'fibres'; expected threads or processes"),
+        ("fill=fibres", "fill is the text 'fibres'; expected threads, processes or null"),
         ("steps=many", "steps is the text 'many'; expected a whole number"),
         ("model.set={encoder_frozen: true, encoder_weights: timm}", "trainable lists the encoder"),
     ],
