@@ -3,13 +3,34 @@
 No torch here: a configuration is read, checked and written without it.
 """
 
+import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from embervlm.hub import locate
+
 ROBOTS = ("Drone", "Underwater Robot", "Humanoid", "Robot with Wheels", "Robot with Legs")
+STEPS = (  # of a reasoning, one a line, in this order
+    "Task analysis",
+    "Environment assessment",
+    "Robot capability matching",
+    "Decision justification",
+)
+# The model's parts by name, as `EmberVLM.train_only` and a stage's `trainable` list know them.
+COMPONENTS = (
+    "encoder",
+    "projection",
+    "language",
+    "fusion",
+    "reasoning",
+    "robot_head",
+    "plan_head",
+    "contrast",
+)
 IMAGE_SIZE = 224  # pixels a side
 VISUAL_TOKENS = 49  # 224 px at the encoder's stride of 32: a 7 x 7 grid
 
@@ -33,7 +54,9 @@ class EmberVLMConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     visual_tokens: int = VISUAL_TOKENS
     queries: int = 8
     reasoning_blocks: int = 2
-    reasoning_steps: int = 4
+    reasoning_steps: int = len(STEPS)
+    plan_steps: int = 5  # steps of a plan at most
+    contrast_width: int = 128  # channels in which pictures and texts are compared
     robots: tuple[str, ...] = ROBOTS
     encoder: str = "repvit_m0_9.dist_450e_in1k"
     encoder_weights: str | None = None
@@ -42,7 +65,7 @@ class EmberVLMConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tokenizer: str = "builtin"
 
     def __post_init__(self) -> None:
-        for name in ("layers", "heads", "width", "queries", "reasoning_blocks", "reasoning_steps"):
+        for name in _SIZES:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
         if self.vocab_size < 6:
@@ -62,8 +85,13 @@ class EmberVLMConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if not self.robots or len(set(self.robots)) < len(self.robots):
             raise ValueError(f"robots {self.robots} are empty or repeat a name")
 
-    # The five special tokens are always the last ids of the vocabulary, in this order, so that
-    # the model finds them without a tokenizer (tokens.py keeps the other end of the promise).
+    # The end of text and the five special tokens are always the last ids of the vocabulary, in this
+    # order, so that the model finds them without a tokenizer (tokens.py keeps the other end of the
+    # promise).
+    @property
+    def end_id(self) -> int:
+        return self.vocab_size - 6
+
     @property
     def pad_id(self) -> int:
         return self.vocab_size - 5
@@ -92,9 +120,16 @@ class EmberVLMConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return cls(**{**PRESETS[name], **overrides})
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "EmberVLMConfig":
-        """The inverse of `to_dict`. msgspec.ValidationError, naming the field, if it is wrong."""
-        return msgspec.convert(fields, cls)
+    def from_dict(cls, fields: Mapping[str, Any]) -> "EmberVLMConfig":
+        """The inverse of `to_dict`. ValueError, naming the field, if it is wrong; an unknown one is
+        named with the nearest that there is."""
+        known = cls.__struct_fields__
+        for name in fields:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+                raise ValueError(f"unknown key {name!r} in a configuration; {hint}")
+        return msgspec.convert(dict(fields), cls)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only, in the order of the fields."""
@@ -105,9 +140,14 @@ class EmberVLMConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return type(self)(**{**msgspec.structs.asdict(self), **fields})
 
     @classmethod
-    def from_pretrained(cls, directory: str | os.PathLike[str]) -> "EmberVLMConfig":
-        """Read `directory/config.json`. FileNotFoundError if there is none."""
-        return msgspec.json.decode((Path(directory) / "config.json").read_bytes(), type=cls)
+    def from_pretrained(cls, source: str | os.PathLike[str]) -> "EmberVLMConfig":
+        """Read `config.json` of a directory or a hub id. FileNotFoundError if there is none,
+        ValueError, naming file and field, if it is no configuration."""
+        path = locate(source, ("config.json",)) / "config.json"
+        try:
+            return cls.from_dict(msgspec.json.decode(path.read_bytes(), type=dict[str, Any]))
+        except ValueError as error:  # msgspec's are ValueErrors too
+            raise ValueError(f"{path}: {error}") from None
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Write `directory/config.json` whole or not at all, making the directory."""
@@ -117,6 +157,17 @@ class EmberVLMConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
         draft.replace(path)
 
+
+_SIZES = (
+    "layers",
+    "heads",
+    "width",
+    "queries",
+    "reasoning_blocks",
+    "reasoning_steps",
+    "plan_steps",
+    "contrast_width",
+)
 
 PRESETS: dict[str, dict[str, Any]] = {
     "compact": {"vocab_size": 4096},

@@ -1,41 +1,74 @@
-"""Writing on: greedy, a batch at a time."""
+"""Writing on: greedy, a batch at a time, nothing read twice."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from embervlm import splice
+from embervlm.config import EmberVLMConfig
+from embervlm.language import Past
 
 if TYPE_CHECKING:
     from embervlm.model import EmberVLM
 
 
-def extend(
-    model: "EmberVLM", prompts: Tensor, visual: Tensor | None, most: int, eos_id: int
-) -> list[list[int]]:
-    """What follows each prompt [B,T] (`<pad>` on the right), its visual tokens being [B,49,D].
+def write(
+    model: "EmberVLM",
+    prompts: splice.Sequence,
+    past: list[Past],
+    most: int,
+    stops: Sequence[int],
+) -> Tensor:
+    """What follows each prompt, int64 [B,N], `<pad>` after a row's end.
 
-    At most `most` ids a row, fewer if the positions run out, and none from `eos_id` on. Each step
-    reads the whole sequence again; the picture is looked at once, before.
+    `past` holds the keys and values of the prompts, padded on either side or both: a row's new
+    tokens attend to what is real, and count their positions on from it. At most `most` tokens,
+    fewer if the positions run out, and none from one of `stops` on.
     """
-    pad, image = model.config.pad_id, model.config.image_id
-    wider = 0 if visual is None else visual.shape[1] - 1
-    room = max(0, min(most, model.config.positions - wider - prompts.shape[1]))
-    ids = torch.cat([prompts, prompts.new_full((len(prompts), room), pad)], dim=1)
-    length = (prompts != pad).sum(1, keepdim=True)  # [B,1]: where a row's next token goes
+    config, language = model.config, model.language
+    seen = prompts.real
+    length = seen.sum(1)
+    index = torch.arange(seen.shape[1], device=seen.device)
+    last = torch.where(seen, index, 0).amax(1, keepdim=True)  # [B,1]
+    hidden = prompts.at(last)
     done = torch.zeros_like(length, dtype=torch.bool)
-    new: list[list[int]] = [[] for _ in prompts]
-    for _ in range(room):
-        sequence = model.read(ids[:, : int(length.max())], visual, None, None, None)
-        final = sequence.at(sequence.layout.at.gather(1, length - 1))
-        scores = model.language.logits(final[:, 0])
-        scores[:, [pad, image]] = -torch.inf  # neither can be read back as text
-        best = scores.argmax(1, keepdim=True)
-        done |= best == eos_id
+    room = max(0, min(most, config.positions - int(length.max())))
+    new: list[Tensor] = []
+    for step in range(room):
+        if step:
+            seen = torch.cat([seen, ~done[:, None]], dim=1)
+            tokens = language.wte(new[-1][:, None])
+            hidden = language(tokens, (length + step - 1)[:, None], seen[:, None, None], past)
+        scores = language.logits(hidden[:, 0])
+        scores[:, [config.pad_id, config.image_id]] = -torch.inf  # neither can be read back
+        best = scores.argmax(1)
+        done = done | torch.isin(best, torch.tensor(stops, device=best.device))
         if bool(done.all()):
             break
-        ids.scatter_(1, length, best.masked_fill(done, pad))
-        length = torch.where(done, length, length + 1)
-        for row, token, ended in zip(new, best[:, 0].tolist(), done[:, 0].tolist(), strict=True):
-            if not ended:
-                row.append(token)
-    return new
+        new.append(best.masked_fill(done, config.pad_id))
+    return torch.stack(new, 1) if new else length.new_zeros(len(length), 0)
+
+
+def open_reasoning(ids: Tensor, real: Tensor, config: EmberVLMConfig) -> tuple[Tensor, Tensor]:
+    """Prompts [B,T] and what is real of them, `<robot>` and `<reasoning_start>` put at the end of
+    the rows that lack them."""
+    for token in (config.robot_id, config.reasoning_start_id):
+        lacks = ~(real & (ids == token)).any(1, keepdim=True)
+        if bool(lacks.any()):
+            ids = torch.cat([ids, torch.where(lacks, token, config.pad_id)], dim=1)
+            real = torch.cat([real, lacks], dim=1)
+    return ids, real
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode while the block runs, then as it was."""
+    before = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(before)

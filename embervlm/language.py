@@ -1,6 +1,8 @@
 """A lean GPT-2: pre-norm blocks, learned positions, the head tied to the token embeddings.
 
-Modules are named as in Hugging Face's GPT-2, so its checkpoints load name by name.
+Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; the tied head: Press and
+Wolf 2017 (arXiv:1608.05859). Modules are named as in Hugging Face's GPT-2, so its checkpoints load
+name by name.
 """
 
 import json
@@ -19,6 +21,22 @@ _NOT_WEIGHTS = (".attn.bias", ".attn.masked_bias", "lm_head.weight")
 _CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 
 
+class Past:
+    """What one layer has read so far: keys and values, each [B,heads,N,D/heads]."""
+
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    def add(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep what was just read; all keys and values, the new ones last."""
+        if self.keys is not None and self.values is not None:
+            keys = torch.cat([self.keys, keys], dim=2)
+            values = torch.cat([self.values, values], dim=2)
+        self.keys, self.values = keys, values
+        return keys, values
+
+
 class Attention(nn.Module):
     """Self-attention of `heads` heads."""
 
@@ -28,10 +46,16 @@ class Attention(nn.Module):
         self.c_attn = nn.Linear(width, 3 * width)  # queries, keys, values
         self.c_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        """[B,L,D] -> [B,L,D]. `mask` bool [B,1,L,L], True = attend; it takes the place of causal"""
+    def forward(
+        self, x: Tensor, mask: Tensor | None, causal: bool, past: Past | None = None
+    ) -> Tensor:
+        """[B,L,D] -> [B,L,D]. `mask` bool [B or 1,1,L,N], True = attend; it takes the place of
+        causal. N is L, and what `past` holds before it."""
         parts = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k, v = parts.unbind(0)  # each [B,heads,L,D/heads]
+        if past is not None:
+            assert mask is not None or past.keys is None, "causal would be of these tokens alone"
+            k, v = past.add(k, v)
         y = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal and mask is None)
         return self.c_proj(y.transpose(1, 2).flatten(2))
 
@@ -60,9 +84,15 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(width)
         self.mlp = MLP(width)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        """[B,L,D] -> [B,L,D]; see Attention for `mask`."""
-        x = x + self.attn(self.ln_1(x), mask, causal)
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        past: Past | None = None,
+    ) -> Tensor:
+        """[B,L,D] -> [B,L,D]; see Attention for `mask` and `past`."""
+        x = x + self.attn(self.ln_1(x), mask, causal, past)
         return x + self.mlp(self.ln_2(x))
 
 
@@ -90,26 +120,38 @@ class Language(nn.Module):
         initialise(self, layers)
 
     def forward(
-        self, embeddings: Tensor, position_ids: Tensor | None = None, mask: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        position_ids: Tensor | None = None,
+        mask: Tensor | None = None,
+        past: list[Past] | None = None,
     ) -> Tensor:
-        """[B,L,D], positions int64 [B,L] (None = 0..L-1), mask bool [B,1,L,L] (None = causal)
-        -> hidden [B,L,D], after the last LayerNorm. ValueError if L exceeds the positions."""
+        """[B,L,D], positions int64 [B,L] (None = 0..L-1), mask bool [B,1,L,N] (None = causal)
+        -> hidden [B,L,D], after the last LayerNorm. ValueError if L exceeds the positions.
+
+        `past`, one a layer (see `new_past`), makes this a continuation: its N - L earlier tokens
+        are attended to as `mask` says, without being read again, and these L are added to it.
+        """
         length, most = embeddings.shape[1], self.wpe.num_embeddings
         if length > most:
             raise ValueError(f"a sequence of {length} tokens; the model has {most} positions")
         if position_ids is None:
             position_ids = torch.arange(length, device=embeddings.device)
         x = embeddings + self.wpe(position_ids)
-        for block in self.h:
-            x = block(x, mask, causal=True)
+        for number, block in enumerate(self.h):
+            x = block(x, mask, causal=True, past=None if past is None else past[number])
         return self.ln_f(x)
+
+    def new_past(self) -> list[Past]:
+        """Nothing read yet, by any layer."""
+        return [Past() for _ in self.h]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[...,D] -> [...,V], by the tied head."""
         return hidden @ self.wte.weight.T
 
     def load_gpt2(self, source: str) -> None:
-        """Weights of a GPT-2 in Hugging Face's layout: a directory, or a hub id.
+        """Weights of a GPT-2 in Hugging Face's layout: a directory, or a hub id, in any precision.
 
         A smaller vocabulary is grown to ours: each new row is the mean of the old rows plus noise a
         tenth as wide, the same on every machine. Raises ValueError naming the tensors that do not

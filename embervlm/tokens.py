@@ -50,8 +50,8 @@ class Tokenizer:
     def __init__(self, description: dict[str, Any]) -> None:
         """`description`: the content of a tokenizer.json of a byte-level BPE.
 
-        Special tokens it lacks follow as the last ids. ValueError if it has them elsewhere, has no
-        end of text, or is not a byte-level BPE.
+        Special tokens it lacks follow as the last ids. ValueError if it has them elsewhere, if the
+        end of text is not right before them, or if it is not a byte-level BPE.
         """
         model = description.get("model", {})
         if model.get("type") != "BPE" or "ByteLevel" not in json.dumps(description["decoder"]):
@@ -65,10 +65,10 @@ class Tokenizer:
         found = {name: known.get(name) for name in SPECIALS}
         if found != last:
             raise ValueError(f"special tokens are {found}; expected the last ids, {last}")
-        if END not in known:
-            raise ValueError(f"no {END} among the tokens")
+        if known.get(END) != (end := last["<pad>"] - 1):  # where the model looks for it
+            raise ValueError(f"{END} is {known.get(END)}; expected {end}, right before <pad>")
         self.vocab_size: int = size
-        self.end: int = known[END]
+        self.end: int = end
         self._special: dict[str, int] = {END: self.end, **last}
         self.pad, self.image, self.reasoning_start, self.robot, self.reasoning_end = last.values()
         # Without added tokens, without truncation and padding: encoding is of plain text only.
@@ -126,21 +126,25 @@ class Tokenizer:
         return cls({**description, "added_tokens": [{"content": END, "id": size}]})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write tokenizer.json: to `path` if that ends in .json, else into that directory.
+        """Write tokenizer.json: to `path` if that ends in .json, else into that directory, with the
+        tokenizer_config.json that transformers' AutoTokenizer wants beside it.
 
-        Special tokens are listed in it, for the sake of other readers.
+        Special tokens are listed in it, for the sake of other readers; `<image>` takes the space
+        after it, so that "<image> Task: ... <robot>" becomes the ids that the model learnt.
         """
         path = Path(path)
         file = path if path.suffix == ".json" else path / "tokenizer.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        how = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
+        how = {"lstrip": False, "normalized": False, "single_word": False, "special": True}
         special = [
-            {"id": number, "content": name, "special": True, **how}
+            {"id": number, "content": name, "rstrip": name == "<image>", **how}
             for name, number in sorted(self._special.items(), key=lambda item: item[1])
         ]
-        draft = file.with_name(f"{file.name}.part")
-        draft.write_text(_canonical({**self._plain, "added_tokens": special}), encoding="utf-8")
-        draft.replace(file)
+        _replace(file, _canonical({**self._plain, "added_tokens": special}))
+        if file != path:
+            names = {"eos_token": END, "pad_token": "<pad>", "clean_up_tokenization_spaces": False}
+            reader = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
+            _replace(path / "tokenizer_config.json", json.dumps(reader, indent=2) + "\n")
 
     @property
     def digest(self) -> str:
@@ -187,6 +191,12 @@ def _byte_level(model: models.BPE) -> tokenizers.Tokenizer:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
     bpe.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
     return bpe
+
+
+def _replace(file: Path, text: str) -> None:
+    draft = file.with_name(f"{file.name}.part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)
 
 
 def _canonical(value: Any) -> str:

@@ -1,4 +1,5 @@
-"""The eye: RepViT-M0.9, 224 px pictures to 49 tokens of 384 channels."""
+"""The eye: RepViT-M0.9 (Wang et al. 2024, arXiv:2307.09283), 224 px pictures to 49 tokens of 384
+channels."""
 
 import json
 from pathlib import Path
@@ -16,8 +17,17 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+_RANDOM = (
+    "a randomly initialised encoder must not be frozen: its features of different pictures agree "
+    "to about 1e-7 (cosine distance), so nothing after it could tell pictures apart. Set "
+    "encoder_weights to timm or a local directory, or train it first (stage0.yaml; any stage that "
+    "lists the encoder as trainable), and begin with that checkpoint"
+)
+
+
 class Encoder(nn.Module):
-    """A timm network without its classifier. `frozen` encoders never change, BatchNorm included."""
+    """A timm network without its classifier. `frozen` encoders never change, BatchNorm included,
+    and look at nothing before they have weights."""
 
     net: Any  # timm's classes are not typed
     mean: Tensor
@@ -30,12 +40,16 @@ class Encoder(nn.Module):
         self.width = int(self.net.num_features)
         self.frozen = False
         self._loaded = False
+        self.register_load_state_dict_post_hook(_note_weights)
         # Constants, not state: kept out of checkpoints.
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """[B,3,224,224], uint8 (any memory layout) or float in 0..1 -> [B,49,384], row by row."""
+        """[B,3,224,224], uint8 (any memory layout) or float in 0..1 -> [B,49,384], row by row.
+
+        Raises ValueError for other shapes, and if the encoder is frozen without weights.
+        """
         if pixels.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE):
             raise ValueError(
                 f"pictures of shape {tuple(pixels.shape)}; expected [B,3,{IMAGE_SIZE},{IMAGE_SIZE}]"
@@ -43,6 +57,8 @@ class Encoder(nn.Module):
         scale = 255 if pixels.dtype == torch.uint8 else 1
         pictures = (pixels.to(self.mean.dtype) / scale - self.mean) / self.std
         if self.frozen:
+            if not self._loaded:
+                raise ValueError(_RANDOM)
             with torch.no_grad():
                 grid = self.net.forward_features(pictures)
         else:
@@ -56,22 +72,23 @@ class Encoder(nn.Module):
         True after `load`, and whenever a BatchNorm's running mean has left its initial zero, which
         a checkpoint carries with it: so a trained encoder is known however it was loaded.
         """
-        means = [buffer for name, buffer in self.named_buffers() if name.endswith("running_mean")]
-        return self._loaded or any(bool(mean.any()) for mean in means)
+        return self._loaded or any(bool(mean.any()) for mean in self._means())
 
     def freeze(self) -> None:
         """No gradient, eval mode for good. ValueError for a randomly initialised encoder."""
         if not self.trained:
-            raise ValueError(
-                "a randomly initialised encoder must not be frozen: its features of different "
-                "pictures agree to about 1e-7 (cosine distance), so nothing after it could tell "
-                "pictures apart. Set encoder_weights to timm or a local directory, or train it "
-                "first, in a stage that lists the encoder as trainable, and begin with that "
-                "checkpoint"
-            )
+            raise ValueError(_RANDOM)
+        self._loaded = True
+        self.hold()
+
+    def hold(self) -> None:
+        """Frozen before its weights are there: `forward` waits for load_state_dict, or refuses."""
         self.frozen = True
         self.requires_grad_(False)
         self.eval()
+
+    def _means(self) -> list[Tensor]:
+        return [buffer for name, buffer in self.named_buffers() if name.endswith("running_mean")]
 
     def train(self, mode: bool = True) -> "Encoder":
         """As nn.Module.train, but a frozen encoder stays in eval mode."""
@@ -93,6 +110,12 @@ class Encoder(nn.Module):
         tensors = {n: t for n, t in read(path).items() if not n.startswith("head.")}
         load_strict(self.net, tensors, source)
         self.trust()
+
+
+def _note_weights(encoder: Encoder, _: Any) -> None:
+    """After load_state_dict: a network without BatchNorm is taken at its word."""
+    if encoder.trained or not encoder._means():
+        encoder.trust()
 
 
 def _check_architecture(path: Path, expected: str) -> None:

@@ -27,6 +27,11 @@ def read(path: Path) -> dict[str, Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def count(module: nn.Module) -> int:
+    """Parameters of a module; one that is used twice counts once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 def load_strict(module: nn.Module, tensors: dict[str, Tensor], source: object) -> None:
     """Copy `tensors` into `module`. ValueError, naming them, if one is missing, extra or misshapen.
 

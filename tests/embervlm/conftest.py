@@ -18,8 +18,8 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def small() -> EmberVLMConfig:
-    return EmberVLMConfig(
-        vocab_size=64, layers=2, heads=3, width=48, positions=160, reasoning_blocks=1
+    return EmberVLMConfig.preset(
+        "compact", layers=2, heads=3, width=48, positions=160, reasoning_blocks=1
     )
 
 
@@ -42,7 +42,25 @@ def model(small: EmberVLMConfig, pictures: torch.Tensor) -> EmberVLM:
             part.momentum = 1.0  # one pass is enough
     with torch.no_grad():
         model.look(pictures)
-        for part in (model.language, model.fusion, model.reasoning, model.robot_head):
-            for parameter in part.parameters():
+        for name in ("language", "fusion", "reasoning", "robot_head", "plan_head"):
+            for parameter in getattr(model, name).parameters():
                 parameter.mul_(3)  # louder than at the start, so that every input tells
     return model.eval()
+
+
+@pytest.fixture(scope="session")
+def ids_of(small: EmberVLMConfig):
+    """'a b I c R .' -> ids: letters stand for themselves, I = <image>, R = <robot>, . = <pad>,
+    S and E = <reasoning_start> and <reasoning_end>."""
+    special = {
+        "I": small.image_id,
+        "R": small.robot_id,
+        ".": small.pad_id,
+        "S": small.reasoning_start_id,
+        "E": small.reasoning_end_id,
+    }
+
+    def ids(*rows: str) -> torch.Tensor:
+        return torch.tensor([[special.get(c, ord(c) - ord("a")) for c in r.split()] for r in rows])
+
+    return ids

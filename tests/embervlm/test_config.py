@@ -3,7 +3,9 @@ import sys
 
 import pytest
 
-from embervlm.config import ROBOTS, EmberVLMConfig
+from embervlm.config import ROBOTS, STEPS, EmberVLMConfig
+from manifests import schema
+from pipelines.robots.reasoning import facts
 
 
 def test_presets() -> None:
@@ -13,6 +15,7 @@ def test_presets() -> None:
     assert flagship.encoder_frozen and flagship.encoder_weights == "timm"
     assert (flagship.pad_id, flagship.image_id, flagship.robot_id) == (50257, 50258, 50260)
     assert (flagship.reasoning_start_id, flagship.reasoning_end_id) == (50259, 50261)
+    assert flagship.end_id == 50256
     assert compact.robots == ROBOTS
     assert EmberVLMConfig.preset("compact", layers=2).layers == 2
     with pytest.raises(ValueError, match="compact, flagship"):
@@ -43,9 +46,25 @@ def test_sizes_that_do_not_fit(fields: dict, message: str) -> None:
         EmberVLMConfig.preset("compact", **fields)
 
 
-def test_unknown_field_is_refused() -> None:
-    with pytest.raises(ValueError, match="dropout"):
-        EmberVLMConfig.from_dict({"vocab_size": 64, "dropout": 0.1})
+def test_an_unknown_field_is_named_with_the_nearest(tmp_path) -> None:
+    with pytest.raises(ValueError, match="unknown key 'layer' in a configuration; did you mean"):
+        EmberVLMConfig.from_dict({"vocab_size": 64, "layer": 2})
+    with pytest.raises(ValueError, match="unknown key 'ff' .* there are vocab_size, layers"):
+        EmberVLMConfig.from_dict({"vocab_size": 64, "ff": 0.1})
+    (tmp_path / "config.json").write_text('{"vocab_size": 64, "vision_tokens": 49}')
+    with pytest.raises(ValueError, match=r"config\.json: unknown key .* 'visual_tokens'\?"):
+        EmberVLMConfig.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"vocab_size": "many"}')
+    with pytest.raises(ValueError, match=r"config\.json: Expected `int`, got `str`.*vocab_size"):
+        EmberVLMConfig.from_pretrained(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        EmberVLMConfig.from_pretrained(tmp_path / "none" / "there")
+
+
+def test_names_agree_with_the_data_arm_s() -> None:
+    assert ROBOTS == schema.ROBOTS
+    assert EmberVLMConfig.preset("compact").plan_steps == schema.MAX_STEPS
+    assert STEPS == facts.STEPS
 
 
 def test_import_needs_no_torch() -> None:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import tokenizers
+from transformers import AutoTokenizer
 
 from embervlm import tokens
 from embervlm.tokens import SPECIALS, Tokenizer, render
@@ -111,6 +112,28 @@ def test_other_readers_know_the_special_tokens(tokenizer, tmp_path) -> None:
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     assert [theirs.token_to_id(name) for name in SPECIALS] == [275, 276, 277, 278, 279]
     assert theirs.encode("<image>").ids == [276]
+
+
+def test_transformers_reads_a_prompt_as_it_was_learnt(tokenizer, tmp_path) -> None:
+    tokenizer.save(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    ((prompt, _),) = tokenizer.encode_turns(["robot"], ["the robot lifts"], ["x"])
+    read = theirs("<image> Task: the robot lifts <robot>")
+    assert read["input_ids"] == [tokenizer.image, *prompt]
+    assert len(theirs) == 280
+    assert (theirs.eos_token_id, theirs.pad_token_id) == (tokenizer.end, tokenizer.pad)
+    written = [*tokenizer.encode(" lifts"), tokenizer.reasoning_end, tokenizer.pad]
+    assert theirs.decode(written, skip_special_tokens=True) == " lifts"
+    both = theirs(["<image>", "<image> the robot"], padding=True)
+    assert both["input_ids"][0][1:] == [tokenizer.pad] * (len(both["input_ids"][1]) - 1)
+
+
+def test_the_end_of_text_is_right_before_the_special_tokens(tokenizer, tmp_path) -> None:
+    tokenizer.save(tmp_path)
+    description = json.loads((tmp_path / "tokenizer.json").read_text())
+    description["added_tokens"][0] |= {"content": "<end>"}
+    with pytest.raises(ValueError, match=r"<\|endoftext\|> is None; expected 274, right before"):
+        Tokenizer(description)
 
 
 def test_misplaced_special_tokens_are_refused(tokenizer, tmp_path) -> None:

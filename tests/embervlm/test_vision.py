@@ -67,19 +67,26 @@ def test_random_features_cannot_tell_pictures_apart(pictures) -> None:
     assert distance.max() < 1e-5 and distance.median() < 1e-6
 
 
-def test_frozen_random_is_refused() -> None:
-    config = EmberVLMConfig.preset("compact", encoder_frozen=True)
-    for make in (EmberVLM, EmberVLM.build):
+def test_frozen_random_is_refused(pictures) -> None:
+    config = EmberVLMConfig.preset("compact", layers=1, encoder_frozen=True)
+    for ask in (
+        lambda: EmberVLM.build(config),
+        lambda: EmberVLM(config).look(pictures),  # its weights could still have come
+        lambda: EmberVLM(config).encoder.freeze(),
+    ):
         with pytest.raises(
-            ValueError, match=r"1e-7.*encoder_weights to timm.*lists the encoder as trainable"
+            ValueError, match=r"1e-7.*encoder_weights to timm.*stage0\.yaml.*encoder as trainable"
         ):
-            make(config)
+            ask()
+    random = EmberVLM(config)
+    random.load_state_dict(EmberVLM(config).state_dict())  # weights, but nobody's
+    with pytest.raises(ValueError, match="must not be frozen"):
+        random.look(pictures)
 
 
 def test_frozen_stays_bit_identical(hub_layout, pictures) -> None:
-    config = EmberVLMConfig(
-        vocab_size=64, layers=1, width=48, encoder_weights=str(hub_layout), encoder_frozen=True
-    )
+    given = {"encoder_weights": str(hub_layout), "encoder_frozen": True}
+    config = EmberVLMConfig.preset("compact", layers=1, width=48, **given)
     model = EmberVLM.build(config)
     before = {n: t.clone() for n, t in model.encoder.state_dict().items()}
     model.train()
