@@ -57,6 +57,7 @@ class Batch:
             tensors[field.name] = tensor.permute(0, 3, 1, 2) if field.name == "images" else tensor
         if empty:
             tensors["labels"] = torch.full_like(tensors["labels"], NO_LOSS)
+            tensors["caption_at"] = torch.full_like(tensors["caption_at"], -1)
             for name in ("robots", "corpus"):
                 tensors[name] = torch.zeros_like(tensors[name])
         return cls(**tensors)

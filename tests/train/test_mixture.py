@@ -29,6 +29,8 @@ from train.loop import open_stream
 ALONE = Place(0, 1, torch.device("cpu"))
 MOST = 47  # tokens beside the image's: the stage's max_tokens are 48
 
+QUIET = Console(quiet=True)
+
 
 def typed(*words: object) -> Result:
     return CliRunner().invoke(mixture.app, [str(word) for word in words])

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,8 @@ def slot() -> Slot:
 def outputs() -> Outputs:
     torch.manual_seed(4)
     shapes = {"robot_logits": (4, 5), "hidden": (4, 5, WIDTH), "head": (VOCABULARY, WIDTH)}
-    return Outputs(**{f.name: torch.randn(shapes.get(f.name, (1,))) for f in fields(Outputs)})
+    made: dict[str, Any] = {f.name: torch.randn(shapes.get(f.name, (1,))) for f in fields(Outputs)}
+    return Outputs(**made)
 
 
 def test_language_is_the_sum_over_targets_of_what_comes_before_them(slot, outputs) -> None:

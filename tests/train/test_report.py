@@ -29,7 +29,7 @@ def judged(data: Path, tmp_path: Path) -> Path:
 def test_a_report_shows_what_was_measured(run: Path, data: Path) -> None:
     with pytest.raises(CheckpointError, match="make it with: python -m train.evaluate"):
         report(run, data, "val")
-    evaluate.main(run, data, "val", 6)
+    evaluate.main(run, str(data), "val", 6)
     result = msgspec.json.decode((run / "evaluation_val.json").read_bytes())
     page = report(run, data, "val").read_text()
     assert f"{result['loss']:.3f} vs" in page
