@@ -1,7 +1,10 @@
 """A slot's buffers as the tensors that the model and the objectives read."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,3 +64,35 @@ class Batch:
             for name in ("robots", "corpus"):
                 tensors[name] = torch.zeros_like(tensors[name])
         return cls(**tensors)
+
+
+@contextmanager
+def pinned(memory: np.ndarray, device: torch.device) -> Iterator[None]:
+    """Pin host memory while the block runs, so that a GPU copies from it without the CPU."""
+    if device.type != "cuda":
+        yield
+        return
+    runtime: Any = torch.cuda.cudart()
+    torch.cuda.check_error(runtime.cudaHostRegister(memory.ctypes.data, memory.nbytes, 0))
+    try:
+        yield
+    finally:
+        torch.cuda.synchronize(device)
+        torch.cuda.check_error(runtime.cudaHostUnregister(memory.ctypes.data))
+
+
+class Pace:
+    """Keeps a trainer at most a step ahead of its GPU, which may still copy from a step's slots."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._waits = device.type == "cuda"
+        self._before: torch.cuda.Event | None = None
+
+    def issued(self) -> None:
+        """All of a step was given to the GPU: return when it has done the one before."""
+        if self._waits:
+            now = torch.cuda.Event()
+            now.record()
+            if self._before:
+                self._before.synchronize()
+            self._before = now

@@ -19,7 +19,7 @@ from manifests.settings import SettingsError
 from shards.mixing import Mixture
 from shards.reader import Dataset
 from shards.stream import Stream
-from train.distributed import Place, agree, wait
+from train.distributed import Place, agree, wait_long
 from train.stage import Stage
 from train.track import TrainingError
 
@@ -71,9 +71,9 @@ def open_stream(
     if place.leads_host:
         with _progress(stage, dataset, console) as progress:
             made = stream(progress)
-        wait(place)
+        wait_long(place)
     else:
-        wait(place)
+        wait_long(place)
         made = stream()
     made.positions(0, place.rank, place.world)  # too many ranks for a pool is said before the model
     return made

@@ -10,6 +10,10 @@ import torch
 import torch.distributed as dist
 
 
+_LONG = 48  # hours that ranks wait for caches: billions of tokens take some
+_patient: list[dist.ProcessGroup] = []  # the group for that, while there are others
+
+
 class Place(NamedTuple):
     """This process among its fellows: `rank` of `world`, on `device`."""
 
@@ -53,10 +57,12 @@ def join(timeout_s: int = 600) -> Iterator[Place]:
         backend = "nccl" if cuda else "gloo"
         timeout = timedelta(seconds=timeout_s)
         dist.init_process_group(backend, timeout=timeout, device_id=device if cuda else None)
+        _patient.append(dist.new_group(backend="gloo", timeout=timedelta(hours=_LONG)))
     try:
         yield place
     finally:
         if world > 1:
+            _patient.clear()
             dist.destroy_process_group()
 
 
@@ -82,3 +88,9 @@ def wait(place: Place) -> None:
     """Until every rank is here."""
     if place.world > 1:
         dist.barrier()
+
+
+def wait_long(place: Place) -> None:
+    """Until every rank is here, however long one of them makes what the others need."""
+    if place.world > 1:
+        dist.barrier(group=_patient[0])

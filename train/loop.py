@@ -22,7 +22,7 @@ from shards.ring import Ring
 from shards.slot import Slot
 from shards.stream import Stream
 from train import checkpoint, optim
-from train.batches import Batch
+from train.batches import Batch, Pace, pinned
 from train.checkpoint import State
 from train.data import open_data, open_stream
 from train.distributed import Place, add_up, wait
@@ -103,19 +103,22 @@ def train(
     module = DistributedDataParallel(objective) if place.world > 1 else objective
     meter = Meter(stage, stream, place)
     module.train()
-    with Ring(
+    pace = Pace(place.device)
+    ring = Ring(
         stream,
         range(state.step, steps),
         rank=place.rank,
         world=place.world,
         fill=stage.fill or ("processes" if place.device.type == "cuda" else "threads"),
         threads=place.threads,
-    ) as ring:
+    )
+    with ring, pinned(ring.memory, place.device):
         for step, slots in meter.timed(ring):
             rate = optim.learning_rate(step, steps, stage.optim)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             meter.add(slots, _step(module, optimiser, slots, stage, place))
+            pace.issued()
             saves = (step + 1) % stage.save_steps == 0 or step + 1 == steps
             if saves or (step + 1) % stage.log_steps == 0:  # no step is saved that is not logged
                 line = meter.line(step, rate)
