@@ -15,9 +15,9 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /et
 help:
 	@echo "make demo    raw corpora -> sealed shards -> a trained model -> $(RUN)/report.html"
 	@echo "make test    ruff, pyright and every test"
-	@echo "make bench   NAME=build|...: measure tests/bench/NAME.py; a table, then a line of JSON"
+	@echo "make bench   NAME=build|stream|...: measure tests/bench/NAME.py; a table, then a line of JSON"
 	@echo "make lock    remake requirements.lock from pyproject.toml"
-	@echo "make clean   remove what demo and test made (.venv, $(DEMO), $(RUN))"
+	@echo "make clean   remove what demo, test and bench made"
 
 # uv comes by pip and makes the environment, so neither venv nor ensurepip has to be there.
 $(UV):
@@ -55,4 +55,4 @@ lock: $(UV)
 	  --extra pipelines --extra train --extra remote --extra dev -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv .uv $(DEMO) $(RUN)
+	rm -rf .venv .uv .venv-peers .venv-mosaicml $(DEMO) $(RUN) data/bench

@@ -19,7 +19,7 @@ _FETCHING = 4  # shards at a time
 
 class Ahead:
     """The shards of `sources`, whose samples come in `orders` as `schedule` mixes them,
-    `batch` of all sources a step."""
+    `batch` of all sources a step; `ends`: the samples of each, if no source begins anew."""
 
     def __init__(
         self,
@@ -27,12 +27,15 @@ class Ahead:
         orders: Sequence[Order],
         schedule: Schedule,
         batch: int,
+        ends: Sequence[int] | None,
     ) -> None:
         self._sources, self._orders = sources, orders
-        self._schedule, self._batch = schedule, batch
+        self._schedule, self._batch, self._ends = schedule, batch, ends
         self._pool = ThreadPoolExecutor(_FETCHING, thread_name_prefix="fetch")
-        self._wanted: list[list[list[int]]] = [[] for _ in sources]
+        # Pass and window that are read, and how many windows from there on are wanted.
+        self._wanted: list[tuple[int, int, int]] = [(-1, -1, 0)] * len(sources)
         self._due: list[list[Future[None]]] = [[] for _ in sources]
+        self._ended = False
 
     def at(self, first: int, last: int) -> None:
         """Steps first..last are read now: fetch what they need, and the window after the first."""
@@ -43,17 +46,21 @@ class Ahead:
         end = self._schedule.given(ends).values()
         for number, (low, high) in enumerate(zip(begin, end, strict=True)):
             order = self._orders[number]
-            between = order.windows_between(low, max(low, high - 1))
-            windows = list(islice(order.windows(low), 1 + max(1, between)))
-            if windows != self._wanted[number]:
-                self._want(number, windows)
+            count = 1 + max(1, order.windows_between(low, max(low, high - 1)))
+            if self._ends is not None:  # nothing follows
+                left = self._ends[number] - 1
+                count = 0 if low > left else min(count, 1 + order.windows_between(low, left))
+            wanted = (*order.window_of(low), count)
+            if wanted != self._wanted[number]:
+                self._wanted[number] = wanted
+                self._want(number, list(islice(order.windows(low), count)))
 
     def _want(self, number: int, windows: list[list[int]]) -> None:
         for due in self._due[number]:
             due.cancel()
         source = self._sources[number]
         source.tars.keep([shard for window in windows for shard in window])
-        self._wanted[number], self._due[number] = windows, []
+        self._due[number] = []
         before: list[Future[None]] = []
         for window in windows:
             begun = [self._pool.submit(self._fetch, source, shard, before) for shard in window]
@@ -63,10 +70,14 @@ class Ahead:
     def _fetch(self, source: Source, shard: int, before: list[Future[None]]) -> None:
         """Fetch a shard when those of the window before are here: they are needed sooner, and have
         the room first. Theirs were submitted earlier, so they do not wait for a thread of ours."""
-        wait(before)
+        while not self._ended and wait(before, 0.5).not_done:
+            pass
+        if self._ended:
+            return
         # Who reads the shard meets the same trouble, if it lasts, and stops the run with it.
         with contextlib.suppress(OSError, DamageError):
             source.tars.get(shard)
 
     def end(self) -> None:
+        self._ended = True  # a cancelled future tells nobody who waits for it
         self._pool.shutdown(wait=False, cancel_futures=True)

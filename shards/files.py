@@ -22,9 +22,11 @@ Beat = Callable[[], None]
 
 class Files(Protocol):
     """The files of a data set, in `folder` or on their way there. `most` tars may be open for each
-    source, unless somebody says which (shards.tars). All may raise DamageError or OSError."""
+    source, unless somebody says which (shards.tars). `where` is what a user calls it. All may raise
+    DamageError or OSError."""
 
     folder: Path
+    where: str
     most: int
     remote: bool
 
@@ -32,12 +34,13 @@ class Files(Protocol):
         """A read-only descriptor; `beat` is called now and then while it takes long."""
         ...
 
-    def need_manifests(self, shards: Sequence[Shard]) -> None:
+    def need_manifests(self, shards: Sequence[Shard], beat: Beat) -> None:
         """Return when the manifests of these shards are in the folder."""
         ...
 
-    def has(self, folder: Path, files: Sequence[str]) -> bool:
-        """Whether a folder of derived files is there; fetched, if it was made elsewhere."""
+    def has(self, folder: Path, files: Sequence[str], whole: Callable[[Path], bool]) -> bool:
+        """Whether a folder of derived files is there; fetched, if it was made elsewhere and is
+        `whole`."""
         ...
 
     def blame(self, shard: Shard) -> str:
@@ -51,7 +54,7 @@ class LocalFiles:
     most, remote = 256, False
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.where = folder, str(folder)
 
     def open_tar(self, shard: Shard, beat: Beat) -> int:
         try:
@@ -69,10 +72,10 @@ class LocalFiles:
                 f"Check with: python -m shards validate {self.folder}"
             ) from error
 
-    def need_manifests(self, shards: Sequence[Shard]) -> None:
+    def need_manifests(self, shards: Sequence[Shard], beat: Beat) -> None:
         pass
 
-    def has(self, folder: Path, files: Sequence[str]) -> bool:
+    def has(self, folder: Path, files: Sequence[str], whole: Callable[[Path], bool]) -> bool:
         return folder.exists()
 
     def blame(self, shard: Shard) -> str:
@@ -85,16 +88,24 @@ class MirroredFiles:
     most, remote = 2, True
 
     def __init__(self, mirror: "Mirror") -> None:
-        self._mirror, self.folder = mirror, mirror.folder
+        self._mirror, self.folder, self.where = mirror, mirror.folder, mirror.shown
 
     def open_tar(self, shard: Shard, beat: Beat) -> int:
         return self._mirror.hold(shard, beat)
 
-    def need_manifests(self, shards: Sequence[Shard]) -> None:
-        self._mirror.fetch([(s.manifest, s.manifest_nbytes, s.manifest_sha256) for s in shards])
+    def need_manifests(self, shards: Sequence[Shard], beat: Beat) -> None:
+        wanted = [(s.manifest, s.manifest_nbytes, s.manifest_sha256) for s in shards]
+        self._mirror.fetch(wanted, lambda nbytes: beat())
 
-    def has(self, folder: Path, files: Sequence[str]) -> bool:
-        return self._mirror.fetch_optional(folder.relative_to(self.folder).as_posix(), files)
+    def has(self, folder: Path, files: Sequence[str], whole: Callable[[Path], bool]) -> bool:
+        if folder.exists():
+            return True
+        name = folder.relative_to(self.folder).as_posix()
+        if not self._mirror.fetch_optional(name, files):
+            return False
+        if not whole(folder):  # damaged where it comes from: made anew here
+            disk.remove_folder(folder)
+        return folder.exists()
 
     def blame(self, shard: Shard) -> str:
         disk.remove(self.folder / shard.tar)

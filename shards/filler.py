@@ -22,6 +22,10 @@ COUNTER = 64  # bytes: a helper's sign of life, in a cache line of its own
 _GATHERED = 4_000_000  # bytes of tokens, labels and threads that are gathered at a time
 
 
+class EndedError(OSError):
+    """What was being fetched is not needed any more."""
+
+
 class Share(NamedTuple):
     """What one rank takes of a stream, and how many steps it may be ahead of its trainer."""
 
@@ -79,7 +83,8 @@ class Filler:
         width = 24 * share.stream.max_tokens * max(1, sum(share.sizes))
         self._together = max(1, _GATHERED // width)  # steps that are gathered at a time
         self._gathered: dict[int, list[list[Rows]]] = {}
-        share.stream.dataset.beat = self._beat = beat
+        self._beat, self._ended = beat, False
+        share.stream.dataset.beat = self._alive
         self._ahead, self._first = share.stream.ahead(), None
 
     def begin(self, turn: int, step: int) -> list[Future[None]]:
@@ -102,6 +107,12 @@ class Filler:
         self._share.stream.fill_rows(slot, self._rows(step)[pool].part(begin, end))
         self._beat()
 
+    def _alive(self) -> None:
+        """What a fetch that takes long calls: it is given up when nobody waits for it any more."""
+        if self._ended:
+            raise EndedError("the run has ended")
+        self._beat()
+
     def _rows(self, step: int) -> list[Rows]:
         """A step's rows, pool by pool, gathered for many steps when the first of them is due."""
         number, place = divmod(step, self._together)
@@ -122,9 +133,10 @@ class Filler:
         return [[next(parts) for _ in step] for step in steps]
 
     def end(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        self._ended = True
         if self._ahead:
             self._ahead.end()
+        self._pool.shutdown(cancel_futures=True)
 
 
 def serve(pipe: Connection, descriptors: Sequence[int]) -> None:
@@ -149,9 +161,18 @@ def serve(pipe: Connection, descriptors: Sequence[int]) -> None:
         while True:
             step, begun = due.get()
             wait(begun)
-            pipe.send((step, next((error for one in begun if (error := one.exception())), None)))
+            error = next((error for one in begun if (error := one.exception())), None)
+            try:
+                pipe.send((step, error))
+            except Exception:  # noqa: BLE001 - an error that cannot be pickled
+                pipe.send((step, RuntimeError(repr(error))))
 
     Thread(target=answer, daemon=True).start()
     while True:  # steps are begun as they come: threads never wait for a step's last picture
         turn, step = pipe.recv()
-        due.put((step, filler.begin(turn, step)))
+        try:
+            begun = filler.begin(turn, step)
+        except Exception as error:  # noqa: BLE001 - the trainer raises it
+            begun = [Future()]
+            begun[0].set_exception(error)
+        due.put((step, begun))

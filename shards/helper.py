@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from threading import Thread
 from typing import Any, NoReturn
@@ -17,6 +18,9 @@ from typing import Any, NoReturn
 _MAIN = (
     "import sys; sys.path[:] = sys.argv[3:]; from shards import helper; helper.run(*sys.argv[1:3])"
 )
+
+
+_GRACE = 5  # seconds for a process that was killed to be gone
 
 
 class HelperError(ChildProcessError):
@@ -60,12 +64,19 @@ class Helper:
 
     def end(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._exit_code()
         self.pipe.close()
+
+    def _exit_code(self) -> int | str:
+        with suppress(subprocess.TimeoutExpired):  # one that waits for a dead disk cannot be killed
+            return self._process.wait(_GRACE)
+        return "none: it cannot be ended"
 
     def _killed(self) -> NoReturn:
         raise HelperError(
-            f"a helper process was killed (exit code {self._process.wait()}, process {self.pid}), "
+            f"a helper process was killed (exit code {self._exit_code()}, process {self.pid}), "
             f"perhaps for want of memory. Run it again; {self._without}"
         ) from None
 

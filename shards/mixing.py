@@ -93,6 +93,12 @@ def resolve(
         for name in exact:
             power = (sizes[name] / largest) ** (1 / mixing.temperature)
             exact[name] *= Fraction(power).limit_denominator(10**9)
+            if not exact[name]:
+                raise ValueError(
+                    f"temperature {mixing.temperature:g} leaves nothing for source {name}, which "
+                    f"has {sizes[name]:g} {mixing.unit}, the largest {largest:g}; raise it, or "
+                    f"drop the source"
+                )
     if mixing.unit == "tokens":  # a share of tokens costs samples by the tokens of each
         for name in exact:
             exact[name] *= Fraction(samples[name]) / Fraction(tokens[name]).limit_denominator(10**6)

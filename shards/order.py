@@ -35,6 +35,7 @@ class Order:
         self.length = int(self._starts[-1])
         if self.length == 0:
             raise ValueError(f"source {source} has no samples")
+        self._sizes = np.diff(self._starts).tolist()
         self._pass = lru_cache(4)(self._plan)
 
     def at(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,21 +53,24 @@ class Order:
         Those without samples are left out: nobody reads them.
         """
         number, place = divmod(index, self.length)
-        sizes = np.diff(self._starts)
         while True:
             shards, ends, bounds, _ = self._pass(number)
             first = self._window_at(number, place)
             for begin, end in pairwise(bounds[first:].tolist()):
                 low = np.searchsorted(ends, begin, side="right")
                 high = np.searchsorted(ends, end, side="left") + 1
-                yield [one for one in shards[low:high].tolist() if sizes[one]]
+                yield [one for one in shards[low:high].tolist() if self._sizes[one]]
             number, place = number + 1, 0
 
     def windows_between(self, low: int, high: int) -> int:
         """How many windows after that of index `low` the one of index `high` is."""
-        (first, begin), (last, end) = (divmod(index, self.length) for index in (low, high))
-        between = sum(len(self._pass(number)[3]) for number in range(first, last))
-        return between + self._window_at(last, end) - self._window_at(first, begin)
+        (first, begin), (last, end) = self.window_of(low), self.window_of(high)
+        return end - begin + sum(len(self._pass(number)[3]) for number in range(first, last))
+
+    def window_of(self, index: int) -> tuple[int, int]:
+        """The pass of an index, and its window in that pass."""
+        number, place = divmod(index, self.length)
+        return number, self._window_at(number, place)
 
     def _window_at(self, number: int, place: int) -> int:
         return int(np.searchsorted(self._pass(number)[2], place, side="right")) - 1

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 TRIES = 6  # of each range
 PAUSE = 0.5  # seconds before the second try; twice as long before each one after it
-STALL = 15.0  # seconds without a byte that end a try, where the file system lets us say so
-DEADLINE = 60.0  # seconds that a range may take, however slowly it comes
+STALL = 10.0  # seconds without a byte that end a try, where the file system lets us say so
+DEADLINE = 15.0  # seconds that a range may take, however slowly it comes
 SMALLEST, LARGEST = 256 * 1024, 16 * 1024 * 1024  # bytes of a range
 _FAST, _SLOW = 1.0, 5.0  # seconds for a range: below, the next is larger; above, smaller
 _JITTER = random.SystemRandom()  # the trainer's own random numbers stay what they are
@@ -92,7 +92,10 @@ class Origin:
         error: Exception | None = None
         for tries in range(TRIES):
             if tries:
-                time.sleep(PAUSE * 2 ** (tries - 1) * _JITTER.uniform(0.5, 1.5))
+                ends = time.monotonic() + PAUSE * 2 ** (tries - 1) * _JITTER.uniform(0.5, 1.5)
+                while (left := ends - time.monotonic()) > 0:
+                    beat()
+                    time.sleep(min(left, 1.0))
                 beat()
             try:
                 return ask(files, f"{root.rstrip('/')}/{name}")

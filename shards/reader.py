@@ -9,6 +9,7 @@ Every read checks the record's xxh3-128 against the index; damage is never retur
 
 import contextlib
 import os
+import resource
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +43,7 @@ class Source:
     def __init__(self, files: Files, root: str, shards: list[Shard], beat: Beat) -> None:
         self.corpus, self.split = shards[0].corpus, shards[0].split
         self.shards = shards
-        self._files, self._folder, self._root = files, files.folder, root
+        self._files, self._folder, self._root, self._beat = files, files.folder, root, beat
         # Bound to what it needs, not to self: a cycle would keep the files open.
         self.tars = Tars(lambda shard: files.open_tar(shards[shard], beat), files.most)
 
@@ -102,9 +103,10 @@ class Source:
         return found.startswith(header) and found != header + self._entries().tobytes()
 
     def _entries(self) -> np.ndarray:
-        self._files.need_manifests(self.shards)
+        self._files.need_manifests(self.shards, self._beat)
         entries = np.zeros(len(self), ENTRY)
         for ordinal, shard in enumerate(self.shards):
+            self._beat()
             table = written(self._folder, shard, "offset", "nbytes", "digest")
             part = entries[self.starts[ordinal] : self.starts[ordinal + 1]]
             part["offset"], part["nbytes"] = table["offset"].to_numpy(), table["nbytes"].to_numpy()
@@ -116,7 +118,15 @@ class Source:
     def read_into(self, view: memoryview, shard: int, offset: int, digest: bytes) -> None:
         """Fill `view` with a record's whole extent, verified. Raises DamageError."""
         file = self.tars.get(shard)  # held until read
-        got = os.preadv(file.number, [view], offset)
+        try:
+            got = os.preadv(file.number, [view], offset)
+        except OSError as error:
+            raise DamageError(
+                f"{self.shards[shard].tar}: record {self.key(shard, offset)} at byte {offset} "
+                f"cannot be read ({error.strerror}): the disk says so, not the data. If it lasts, "
+                f"copy {self._files.where} elsewhere and see what is whole with: "
+                f"python -m shards validate"
+            ) from error
         if got != len(view):
             self._damaged(shard, offset, f"{got} of {len(view)} bytes are there")
         if not intact(view, digest):
@@ -133,7 +143,7 @@ class Source:
     def key(self, shard: int, offset: int) -> str:
         """The key of the record at a place of a shard (its ordinal); "unknown" if none is."""
         with contextlib.suppress(DamageError, ValueError):  # ValueError: no record begins there
-            self._files.need_manifests([self.shards[shard]])
+            self._files.need_manifests([self.shards[shard]], self._beat)
             rows = written(self._folder, self.shards[shard], "key", "offset")
             return rows["key"][rows["offset"].to_pylist().index(offset)].as_py()
         return "unknown"
@@ -182,6 +192,7 @@ class Dataset:
             self.files = LocalFiles(Path(where))
         self.folder = self.files.folder
         self.seal = Seal.read(self.folder)
+        _allow_many_files()
         self.beat: Beat = _no_beat
 
     def __reduce__(self) -> tuple:
@@ -197,7 +208,7 @@ class Dataset:
         shards = self.seal.select(corpus, split)
         if not shards:
             there = ", ".join("/".join(name) for name in self.names)
-            raise KeyError(f"{self.folder} has no {corpus}/{split}; it has {there}")
+            raise KeyError(f"{self.files.where} has no {corpus}/{split}; it has {there}")
         return Source(self.files, self.seal.root, shards, lambda: self.beat())
 
     def records(self, corpus: str, split: str) -> Iterator[Record]:
@@ -217,7 +228,15 @@ def _again(files: Files) -> Dataset:
     dataset = object.__new__(Dataset)
     dataset.files, dataset.folder, dataset.beat = files, files.folder, _no_beat
     dataset.seal = Seal.read(files.folder)
+    _allow_many_files()
     return dataset
+
+
+def _allow_many_files() -> None:
+    """Sources keep hundreds of tars open, and many systems allow 1,024 files unless asked."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _no_beat() -> None:

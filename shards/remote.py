@@ -38,6 +38,7 @@ class Mirror:
 
     def __init__(self, url: str, cache: Path, limit: int) -> None:
         self._origin, self._cache = Origin(url), Cache(cache, limit)
+        self.shown = self._origin.shown  # the URL, without a password
         try:
             data = self._origin.whole(NAME, _quiet)
         except AbsentError as error:

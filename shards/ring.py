@@ -41,7 +41,7 @@ class _Threads:
     """Threads of this process."""
 
     def __init__(self, share: Share, threads: int) -> None:
-        self.memory = np.empty(share.nbytes, np.uint8)
+        self.memory = np.zeros(share.nbytes, np.uint8)
         self._filler = Filler(share, threads, self.memory)
         self._begun: list[list[Future[None]]] = []
 

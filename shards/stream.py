@@ -30,6 +30,7 @@ from shards.tokens import (
     Tokens,
     Vocabulary,
     cache_of,
+    is_whole,
     make_tokens,
     open_tokens,
 )
@@ -43,7 +44,7 @@ class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pool: int
 
     def __post_init__(self) -> None:
-        if self.pool < 1 or self.global_ % self.pool:
+        if self.global_ < 1 or self.pool < 1 or self.global_ % self.pool:
             raise ValueError(f"batch.global {self.global_} is not a multiple of pool {self.pool}")
 
     @property
@@ -90,8 +91,9 @@ class Stream:
     are sized for. `mixture`, of a checkpoint, is taken as it is in place of these two.
 
     Caches that are not there are made first; `progress` is told the source and how many records
-    more are done. Raises KeyError for a source that the data set lacks, ValueError for a mixture
-    that cannot be, DamageError for damaged caches and records.
+    more are done. `checked` reads those that are there whole; of several processes one is enough.
+    Raises KeyError for a source that the data set lacks, ValueError for a mixture that cannot be,
+    DamageError for damaged caches and records.
     """
 
     def __init__(
@@ -106,15 +108,20 @@ class Stream:
         mixing: Mixing = BY_SAMPLES,
         cache_bytes: int = CACHE_BYTES,
         mixture: Mixture | None = None,
+        checked: bool = True,
         progress: Callable[[str, int], None] = lambda source, records: None,
     ) -> None:
+        if mixture is not None:  # sources are numbered in its order, whatever the YAML's is now
+            sources = {name: sources[name] for name in mixture.parts}
         for name, spec in sources.items():
             source = dataset.source(spec.corpus or name, spec.split)
             folder = cache_of(dataset, source, encoder)
-            if not dataset.files.has(folder, TOKEN_FILES):
+            if not dataset.files.has(folder, TOKEN_FILES, is_whole):
                 make_tokens(folder, source, encoder, lambda n, name=name: progress(name, n))
         words = Words(encoder.digest, encoder.pad, encoder.image)
-        parts = _open_parts(dataset, sources, words, max_tokens, checked=True)
+        parts = _open_parts(dataset, sources, words, max_tokens, checked)
+        for source, _, _ in parts.values():
+            _ = source.index  # made here if it is stale, not by helpers that are watched
         if mixture is None:
             mixture = resolve(
                 mixing,
@@ -201,7 +208,8 @@ class Stream:
             return None
         sources = [part.source for part in self._parts]
         orders = [part.order for part in self._parts]
-        return Ahead(sources, orders, self.schedule, self.batching.global_)
+        ends = None if self.schedule.length is None else list(self.mixture.lengths.values())
+        return Ahead(sources, orders, self.schedule, self.batching.global_, ends)
 
     def fill(self, slot: Slot, positions: np.ndarray) -> None:
         """Read, check and decode the samples at `positions` int64 [n] into the slot's n rows."""
@@ -281,7 +289,7 @@ def _open_parts(
         source = dataset.source(spec.corpus or name, spec.split)
         folder = cache_of(dataset, source, words)
         tokens = open_tokens(folder, checked)
-        samples = open_samples(folder, tokens, spec.turns, max_tokens, spec.kinds)
+        samples = open_samples(folder, tokens, spec.turns, max_tokens, spec.kinds, checked)
         # Seen as plain arrays, which are quicker to take rows from than memmaps.
         plain = Tokens(*map(np.asarray, tokens))
         first, second = np.asarray(samples.samples), np.asarray(samples.choices)

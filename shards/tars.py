@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection
+from itertools import islice
 from threading import Lock
 
 
@@ -35,6 +36,7 @@ class Tars:
                 self._make_room(shard)
             found = Descriptor(self._open_tar(shard))  # without the lock: it may take minutes
             with self._lock:
+                self._make_room(shard)  # `keep` may have been called meanwhile, or another opened
                 found = self._open.setdefault(shard, found)
         return found
 
@@ -47,7 +49,8 @@ class Tars:
 
     def _make_room(self, shard: int) -> None:
         """Close the earliest of those that nobody keeps, before one more of them is opened."""
-        if shard not in self._kept:
-            others = [one for one in self._open if one not in self._kept]
-            for one in others[: max(0, len(others) + 1 - self._most)]:
-                del self._open[one]
+        if shard in self._kept:
+            return
+        others = self._open if not self._kept else [n for n in self._open if n not in self._kept]
+        for one in list(islice(others, max(0, len(others) + 1 - self._most))):
+            del self._open[one]

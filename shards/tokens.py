@@ -50,7 +50,7 @@ FACTS = np.dtype(
         ("site", "<f4", (len(SITE_FACTS),)),  # NaN = unknown
     ]
 )
-_LAYOUT = 2  # of these arrays, and of those that shards.turns derives from them
+_LAYOUT = 3  # of these arrays, and of those that shards.turns derives from them
 _LONGEST = 65_535
 _DIGESTS = "xxh3-128"
 TOKEN_FILES = (*(f"{name}.bin" for name in ("tokens", "turns", "records", "facts")), _DIGESTS)
@@ -110,10 +110,10 @@ def open_tokens(folder: Path, checked: bool = True) -> Tokens:
     """
     again = "remove it, and it is made anew from the shards"
     try:
-        if checked and _digests(folder) != (folder / _DIGESTS).read_text():
+        if checked and not is_whole(folder):
             raise DamageError(f"{folder} is damaged; {again}")
         return Tokens(*(mapped(folder / f"{name}.bin", kind) for name, kind in _PARTS.items()))
-    except OSError as error:
+    except FileNotFoundError as error:
         raise DamageError(f"{folder} is damaged ({error}); {again}") from None
 
 
@@ -137,7 +137,7 @@ def make_tokens(
                     end = min(begin + _CHUNK, len(source))
                     writer.add(source, [source.record(n) for n in range(begin, end)], encoder)
                     progress(end - begin)
-            (temporary / _DIGESTS).write_text(_digests(temporary))
+            note_digests(temporary)
     except OSError:
         if not folder.exists():  # else another process made the same one first
             raise
@@ -160,14 +160,24 @@ def _name(source: Source) -> str:
     return f"{source.corpus}-{source.split}-{shards[:12]}"
 
 
+def note_digests(folder: Path) -> None:
+    """Write down the digests of a folder's arrays, beside them."""
+    (folder / _DIGESTS).write_text(_digests(folder))
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder's arrays are as they were written. Raises OSError if they cannot be read."""
+    return _digests(folder) == (folder / _DIGESTS).read_text()
+
+
 def _digests(folder: Path) -> str:
-    """xxh3-128 of each array's file."""
+    """xxh3-128 of each array's file, read by mapping it: as fast as it can be."""
     lines = []
-    for name in _PARTS:
-        with (folder / f"{name}.bin").open("rb") as file:
+    for path in sorted(folder.glob("*.bin")):
+        with path.open("rb") as file:
             empty = not file.seek(0, 2)
             data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            lines.append(f"{xxhash.xxh3_128_hexdigest(data)}  {name}.bin\n")
+            lines.append(f"{xxhash.xxh3_128_hexdigest(data)}  {path.name}\n")
     return "".join(lines)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from manifests import store
 from manifests.schema import KINDS, Kind
 from shards.rows import DamageError
-from shards.tokens import TARGET, Tokens, mapped
+from shards.tokens import TARGET, Tokens, is_whole, mapped, note_digests
 
 Policy = Literal["rotate", "pack", "whole", "one"]
 
@@ -43,6 +43,7 @@ CHOICES = np.dtype(
 )
 _PARTS = {"samples": SAMPLES, "choices": CHOICES}
 _TOTALS = "totals.json"
+_MOST = 65_535  # turns that a choice can say
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +83,12 @@ class Samples(NamedTuple):
 
 
 def open_samples(
-    cache: Path, tokens: Tokens, policy: Policy, max_tokens: int, kinds: Sequence[Kind] = ()
+    cache: Path,
+    tokens: Tokens,
+    policy: Policy,
+    max_tokens: int,
+    kinds: Sequence[Kind] = (),
+    checked: bool = True,
 ) -> Samples:
     """The samples of the token cache in the folder `cache`, found first if they are not there.
 
@@ -97,17 +103,21 @@ def open_samples(
                 for name in _PARTS:
                     getattr(found, name).tofile(temporary / f"{name}.bin")
                 (temporary / _TOTALS).write_bytes(msgspec.json.encode(found.totals))
+                note_digests(temporary)
         except OSError:
             if not folder.exists():  # else another process found the same first
                 raise
+    again = "remove it: it is made anew"
     try:
+        if checked and not is_whole(folder):
+            raise DamageError(f"{folder} is damaged; {again}")
         samples, choices = (mapped(folder / f"{n}.bin", kind) for n, kind in _PARTS.items())
         totals = msgspec.json.decode((folder / _TOTALS).read_bytes(), type=Totals)
-    except (OSError, ValueError) as error:
-        raise DamageError(f"{folder} is damaged ({error}); remove it: it is made anew") from None
+    except (FileNotFoundError, msgspec.DecodeError) as error:
+        raise DamageError(f"{folder} is damaged ({error}); {again}") from None
     found = Samples(samples, choices, totals)
     if not _fits(found, tokens):
-        raise DamageError(f"{folder} is damaged; remove it: it is made anew")
+        raise DamageError(f"{folder} is damaged; {again}")
     return found
 
 
@@ -234,7 +244,8 @@ def _choices(
     next_one = np.append(captions, len(turns))[np.searchsorted(captions, first)]
     ends = np.append(before[1:], 0)[np.minimum(next_one, len(turns))] - begin
     rows = np.zeros(len(first), CHOICES)
-    rows["first"], rows["start"], rows["turns"] = first, begin, last - first
+    rows["first"], rows["start"] = first, begin
+    rows["turns"] = np.minimum(last - first, _MOST)  # no row of tokens shows more
     rows["context"], rows["tokens"] = learn - first, np.minimum(whole, budget)
     rows["silent"], rows["targets"] = before[learn] - begin, learnt
     rows["caption"] = np.where(next_one < last, np.minimum(ends, budget), 0)

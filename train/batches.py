@@ -58,11 +58,10 @@ class Batch:
             whole = memory[begin : begin + nbytes].view(_TYPES[kind]).view(shape)
             tensor = whole[slot.first : slot.first + max(1, len(slot))]
             tensors[field.name] = tensor.permute(0, 3, 1, 2) if field.name == "images" else tensor
-        if empty:
-            tensors["labels"] = torch.full_like(tensors["labels"], NO_LOSS)
-            tensors["caption_at"] = torch.full_like(tensors["caption_at"], -1)
-            for name in ("robots", "corpus"):
-                tensors[name] = torch.zeros_like(tensors[name])
+        if empty:  # whatever the memory holds
+            tensors = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+            for name, nothing in (("labels", NO_LOSS), ("caption_at", -1), ("plan", -1)):
+                tensors[name] = torch.full_like(tensors[name], nothing)
         return cls(**tensors)
 
 

@@ -1,9 +1,11 @@
 """What a stage reads: its data set, wherever that is, and the stream of its mixture."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -45,14 +47,16 @@ def open_stream(
 ) -> Stream:
     """The stage's stream, `mixture` as it was resolved before; each machine's first rank makes
     caches that are missing. Raises SettingsError for a source that the data set lacks."""
-    for name, spec in stage.sources.items():
-        if (spec.corpus or name, spec.split) not in dataset.names:
-            there = ", ".join("/".join(pair) for pair in dataset.names)
-            wanted = f"{spec.corpus or name}/{spec.split}"
-            raise SettingsError(
-                f"source {name}: {dataset.folder} has no {wanted}; it has {there}. "
-                f"Build it, or leave it out with --set sources.{name}=null"
-            )
+    places = {name: (spec.corpus or name, spec.split) for name, spec in stage.sources.items()}
+    if absent := {n: "/".join(p) for n, p in places.items() if p not in dataset.names}:
+        there = ", ".join("/".join(pair) for pair in dataset.names)
+        without = " ".join(f"--set sources.{name}=null" for name in absent)
+        sources = "sources" if len(absent) > 1 else "source"
+        raise SettingsError(
+            f"{sources} {', '.join(absent)}: {dataset.files.where} has no "
+            f"{', '.join(absent.values())}; it has {there}. Build what is missing, or leave it out "
+            f"with {without}"
+        )
 
     def stream(progress: Callable[[str, int], None] = _untold) -> Stream:
         return Stream(
@@ -65,6 +69,7 @@ def open_stream(
             mixing=stage.mixing,
             cache_bytes=int(stage.cache_gb * 1e9),
             mixture=mixture,
+            checked=place.leads_host,
             progress=progress,
         )
 
@@ -75,6 +80,9 @@ def open_stream(
     else:
         wait_long(place)
         made = stream()
+    resolved = hashlib.sha256(msgspec.json.encode(made.mixture)).hexdigest()
+    if not agree(resolved, place):
+        raise TrainingError("ranks have resolved different mixtures: is the code on all the same?")
     made.positions(0, place.rank, place.world)  # too many ranks for a pool is said before the model
     return made
 

@@ -4,14 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 
-
 _LONG = 48  # hours that ranks wait for caches: billions of tokens take some
-_patient: list[dist.ProcessGroup] = []  # the group for that, while there are others
+_patient: list[Any] = []  # the group for that, while there are others
 
 
 class Place(NamedTuple):

@@ -5,6 +5,7 @@ A step's losses are sums over its whole global batch divided by that batch's cou
 its BatchNorm sees one rank's part of a pool at a time. Where a run stands is one integer, the step.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ from shards.slot import Slot
 from shards.stream import Stream
 from train import checkpoint, optim
 from train.batches import Batch, Pace, pinned
-from train.checkpoint import State
+from train.checkpoint import CheckpointError, State
 from train.data import open_data, open_stream
-from train.distributed import Place, add_up, wait
+from train.distributed import Place, add_up, agree, wait
 from train.objectives import COUNTS, OBJECTIVES, REACHES
 from train.stage import INCIDENTAL, Stage
 from train.track import Log, Meter, TrainingError
@@ -81,6 +82,11 @@ def train(
     if found := checkpoint.found(out):
         known = checkpoint.read_state(found[-1])
         checkpoint.check(found[-1], known, settings, dataset.seal.root, tokenizer.digest)
+    if not agree(hashlib.sha256(msgspec.json.encode(known)).hexdigest(), place):
+        raise CheckpointError(
+            f"ranks find different checkpoints in {out}: it must be one folder for all machines. "
+            f"Name such a one with --out"
+        )
     stream = open_stream(stage, dataset, tokenizer, place, console, known and known.mixture)
     steps = stage.length(sum(stream.mixture.lengths.values()), stream.steps)
     model = _model(stage, tokenizer, start).to(place.device)
@@ -101,7 +107,7 @@ def train(
     log = _open_log(stage, stream, model, out, state.step, console) if place.leads else None
     objective = Objective(model, stage.objectives, len(stream.names), stage.packs)
     module = DistributedDataParallel(objective) if place.world > 1 else objective
-    meter = Meter(stage, stream, place)
+    meter = Meter(stage, stream, place, state.step)
     module.train()
     pace = Pace(place.device)
     ring = Ring(

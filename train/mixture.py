@@ -94,6 +94,11 @@ def _known_rate(rate: float | None, run: Path | None) -> Rate | None:
 
 def _loader_rate(stream: Stream) -> Rate:
     """What the ring fills in a few seconds, once its first step is there."""
+    if stream.dataset.files.remote:
+        raise SettingsError(
+            f"{stream.dataset.files.where} would be fetched to measure the loader; say how fast it "
+            f"goes with --rate N or --run R"
+        )
     samples, clock = 0, [(time.monotonic(), 0)]  # (seconds, samples) as each step comes
     with Ring(stream, range(_STEPS), threads=ALONE.threads) as ring:
         for _, slots in ring:

@@ -62,7 +62,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sources: dict[str, SourceSpec]
     objectives: dict[str, float]
     batch: Batching
-    max_tokens: Annotated[int, msgspec.Meta(ge=8)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=8, le=65_536)]
     model: ModelSpec = ModelSpec()
     trainable: tuple[str, ...] = COMPONENTS
     optim: Optim = Optim()

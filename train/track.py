@@ -27,11 +27,12 @@ class TrainingError(RuntimeError):
 class Meter:
     """Sums between two log lines, over all ranks: losses, samples drawn, time, time waited."""
 
-    def __init__(self, stage: Stage, stream: Stream, place: Place) -> None:
+    def __init__(self, stage: Stage, stream: Stream, place: Place, step: int) -> None:
         self._stage, self._place, self._names = stage, place, stream.names
         self._parts, self._period = stream.mixture.parts, stream.schedule.period
         self._done = 0
-        self._drawn_in_all = np.zeros(len(self._names), np.int64)
+        before = stream.schedule.given(step * stream.batching.global_)  # by earlier starts
+        self._drawn_in_all = np.array([*before.values()], np.int64)
         self._clear()
 
     def _clear(self) -> None:

@@ -3,7 +3,7 @@
     make bench NAME=build [CORPUS=folder] [PEERS=python]
 
 CORPUS is a COCO folder (annotations/captions_train2017.json, train2017/); without one, 4,000
-photo-like JPEGs of 640x480 are drawn into data/bench/photos, the same on every machine. PEERS is
+photo-like JPEGs of 640x480 are drawn into data/bench/drawn, the same on every machine. PEERS is
 the Python of an environment with img2dataset. All run by turns in the same rounds on two workers
 and on files that the page cache holds; medians are compared.
 
@@ -31,12 +31,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import photos
 import simplejpeg
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from manifests import disk, store
+from manifests import disk
 from pipelines import build as building
 from pipelines.build import build
 from pipelines.config import BuildConfig, CorpusConfig
@@ -44,10 +45,8 @@ from pipelines.engine import Threads, prepare_helper
 from pipelines.protect import Protect
 from shards.images import ImagePolicy
 
-PHOTOS = Path("data/bench/photos")
-_PICTURES, _ROUNDS, _WORKERS, _SIZE, _QUALITY = 4000, 3, 2, 224, 90
+_ROUNDS, _WORKERS, _SIZE, _QUALITY = 3, 2, 224, 90
 _BITS = {"squash": 4, "keep": 2}  # the longer a shard takes, the more, so that workers end together
-_FIELD = 1024  # pixels a side of the noise that pictures are cut from
 _IMG2DATASET = """
 import sys, time
 from img2dataset import download
@@ -65,7 +64,7 @@ if __name__ == "__main__":
 
 def main() -> None:
     console = Console(width=100)
-    corpus = Path(os.environ.get("CORPUS") or _drawn(console)).resolve()
+    corpus = Path(os.environ.get("CORPUS") or photos.drawn(console)).resolve()
     pictures = sorted((corpus / "train2017").iterdir())
     nbytes = sum(len(path.read_bytes()) for path in pictures)  # which also warms the page cache
     console.print(f"{len(pictures):,} pictures, {nbytes / len(pictures) / 1000:.1f} kB each")
@@ -256,75 +255,6 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {
     "simplejpeg, scaled": _with_simplejpeg,
     "simplejpeg, scaled, fast DCT": lambda data: _with_simplejpeg(data, fast=True),
 }
-
-
-# The corpus
-
-
-def _drawn(console: Console) -> Path:
-    """The folder of the drawn corpus, drawn now if it is not there."""
-    if not PHOTOS.is_dir():
-        console.print(f"drawing {_PICTURES:,} pictures into {PHOTOS} ...", highlight=False)
-        spawn = get_context("spawn")
-        with store.new_folder(PHOTOS) as folder:
-            (folder / "train2017").mkdir()
-            with ProcessPoolExecutor(_WORKERS, spawn, _prepare) as pool:
-                for number, jpeg in enumerate(pool.map(_photo, range(_PICTURES), chunksize=50)):
-                    (folder / f"train2017/{number:012d}.jpg").write_bytes(jpeg)
-            (folder / "annotations").mkdir()
-            captions = [
-                {
-                    "id": 5 * number + i,
-                    "image_id": number,
-                    "caption": f"Shape {i} of {number}, on clouds.",
-                }
-                for number in range(_PICTURES)
-                for i in range(5)
-            ]
-            whole = {"images": [{"id": n} for n in range(_PICTURES)], "annotations": captions}
-            path = folder / "annotations/captions_train2017.json"
-            path.write_text(json.dumps(whole))
-    return PHOTOS
-
-
-_clouds: list[np.ndarray] = []
-
-
-def _prepare() -> None:
-    """Fields of noise whose amplitude falls with frequency, as in photographs: rough to smooth."""
-    random = np.random.default_rng(0)
-    frequency = np.hypot(np.fft.fftfreq(_FIELD)[:, None], np.fft.rfftfreq(_FIELD))
-    frequency[0, 0] = np.inf
-    for slope in np.linspace(1.1, 1.6, 10):
-        spectrum = np.exp(2j * np.pi * random.random(frequency.shape)) / frequency**slope
-        field = np.fft.irfft2(spectrum)
-        _clouds.append((field / field.std()).astype(np.float32))
-
-
-def _photo(number: int) -> bytes:
-    """A JPEG: coloured discs with texture before a textured ground, under a camera's noise."""
-    random = np.random.default_rng(number)
-    width, height = (480, 640) if number % 5 == 0 else (640, 480)
-
-    def surface(width: int, height: int, contrast: float) -> np.ndarray:
-        x, y = random.integers(_FIELD - width + 1), random.integers(_FIELD - height + 1)
-        texture = _clouds[random.integers(len(_clouds))][y : y + height, x : x + width, None]
-        shade, hue = random.uniform(30, 220, 3), random.uniform(0.5, 1.2, 3)
-        return (shade + contrast * hue * texture).astype(np.float32)
-
-    picture = surface(width, height, random.uniform(25, 60))
-    for _ in range(random.integers(6, 14)):
-        wide, high = random.integers(30, 280, 2)
-        x, y = random.integers(width - wide + 1), random.integers(height - high + 1)
-        across, down = np.linspace(-1, 1, wide), np.linspace(-1, 1, high)[:, None]
-        edge = np.clip((1 - np.hypot(across, down)) * min(wide, high) / 2, 0, 1)[..., None]
-        part = picture[y : y + high, x : x + wide]
-        part += edge.astype(np.float32) * (surface(wide, high, random.uniform(5, 30)) - part)
-    noise = random.standard_normal(picture.shape, np.float32)
-    picture += noise * random.uniform(1, 7)
-    sink = BytesIO()
-    Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(sink, "JPEG", quality=90)
-    return sink.getvalue()
 
 
 if __name__ == "__main__":

@@ -64,6 +64,11 @@ def test_a_weight_multiplies_a_size():
         (Mixing(), {"weights": {**ONE, "a": 0.0}}, "source a has weight 0; expected more than 0"),
         (Mixing(), {"weights": {**ONE, "a": float("nan")}}, "source a has weight nan"),
         (Mixing(), {"weights": {**ONE, "a": 1e-9}}, "source a has less than 1/65536 of the mix"),
+        (
+            Mixing(temperature=0.05),
+            {},
+            "temperature 0.05 leaves nothing for source b, which has 250 samples, the largest 1000",
+        ),
         (Mixing(), {"weights": {}, "samples": {}, "tokens": {}}, "at least one source"),
     ],
 )
@@ -127,6 +132,15 @@ def test_a_mixture_of_a_checkpoint_is_taken_as_it_is(opened):
     positions = np.arange(200)
     for one, two in zip(first.picked(positions), again.picked(positions), strict=True):
         assert (one.source, one.sample, one.passes) == (two.source, two.sample, two.passes)
+
+
+def test_a_mixture_of_a_checkpoint_says_the_order_of_sources_too(opened):
+    kept = opened().mixture
+    turned = opened(sources=dict(reversed(SOURCES.items())), mixture=kept)
+    assert turned.names == tuple(SOURCES)
+    positions = np.arange(200)
+    for one, two in zip(opened().picked(positions), turned.picked(positions), strict=True):
+        assert (one.source, one.sample) == (two.source, two.sample)
 
 
 def test_the_order_follows_from_windows_and_seed_alone(opened):

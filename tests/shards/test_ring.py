@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from manifests.schema import Record
-from shards import ring
+from shards import reader, ring
 from shards.helper import HelperError
 from shards.mixing import Mixing, SourceSpec
 from shards.reader import Dataset
@@ -247,6 +247,25 @@ def test_a_picture_that_cannot_be_decoded_is_named(
     with pytest.raises(DamageError, match=message), Ring(stream, range(1)) as filled:
         for _ in filled:
             pass
+
+
+def test_a_disk_that_cannot_read_names_shard_and_record(copy, encoder, monkeypatch):
+    stream = open_stream(copy, encoder, sources={"coco": SourceSpec(turns="rotate")})
+
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(reader.os, "preadv", broken)
+    message = r"tar: record coco-train-\d+ at byte \d+ cannot be read \(Input/output error\)"
+    with pytest.raises(DamageError, match=message), Ring(stream, range(1)) as filled:
+        list(filled)
+
+
+def test_what_a_helper_cannot_begin_is_told_as_it_is(stream):
+    with Ring(stream, range(1), rank=10, world=11, fill="processes") as filled:
+        filled._workers.begin(0, 0)
+        with pytest.raises(ValueError, match="11 ranks cannot share a pool of 10"):
+            filled._workers.wait()
 
 
 def _children() -> set[int]:

@@ -184,6 +184,8 @@ def test_mixtures_that_cannot_be_are_refused(make_stream):
         make_stream(pool=7)
     with pytest.raises(ValueError, match=r"batch.global 20 is not a multiple of pool 0"):
         make_stream(pool=0)
+    with pytest.raises(ValueError, match=r"batch.global 0 is not a multiple of pool 10"):
+        make_stream(total=0)
 
 
 def test_what_stands_at_a_position_is_what_a_slot_shows(stream, encoder):

@@ -216,7 +216,7 @@ def test_a_damaged_cache_is_not_used(copy, encoder, part):
         open_tokens(copy, source, encoder)
     assert open_cache(path.parent, checked=False), "another process has read it all"
     path.unlink()
-    with pytest.raises(DamageError, match=rf"is damaged .*{part}.bin.*; remove it, and it is made"):
+    with pytest.raises(DamageError, match="is damaged; remove it, and it is made anew"):
         open_tokens(copy, source, encoder)
 
 

@@ -198,6 +198,12 @@ def test_tables_are_made_once_and_damage_is_told(tmp_path) -> None:
     short = _tokens(QUESTIONS[:1])  # tables of another cache
     with pytest.raises(DamageError, match="pack-13-caption is damaged; remove it"):
         open_samples(tmp_path, short, "pack", 13, ["caption"])
+    path = folder / "choices.bin"
+    right = path.read_bytes()
+    path.write_bytes(right[:8] + bytes([right[8] ^ 1]) + right[9:])  # where words begin
+    with pytest.raises(DamageError, match="pack-13-caption is damaged; remove it"):
+        open_samples(tmp_path, tokens, "pack", 13, ["caption"])
+    path.write_bytes(right)
     (folder / "totals.json").unlink()
     with pytest.raises(DamageError, match="pack-13-caption is damaged .*totals.json"):
         open_samples(tmp_path, tokens, "pack", 13, ["caption"])

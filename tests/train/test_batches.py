@@ -61,5 +61,7 @@ def test_an_empty_slot_is_a_row_that_nothing_is_learnt_from() -> None:
         array.fill(1)
     batch = Batch.of(slot.part(0, 0), torch.device("cpu"))
     assert {len(tensor) for tensor in vars(batch).values()} == {1}
-    assert (batch.labels == NO_LOSS).all() and not batch.robots.any() and not batch.corpus.any()
+    assert (batch.labels == NO_LOSS).all() and (batch.caption_at == -1).all()
+    for name in ("tokens", "thread", "robots", "corpus", "has_image", "images"):
+        assert not getattr(batch, name).any(), f"{name}: nothing of what the memory held"
     assert slot.labels.all(), "the memory is left as it is"

@@ -11,7 +11,9 @@ import torch
 from rich.console import Console
 
 from shards.mixing import Mixture, Part
+from shards.schedule import Schedule
 from shards.slot import Slot
+from shards.stream import Batching
 from train import track
 from train.distributed import Place
 from train.track import Log, Meter, TrainingError
@@ -41,6 +43,11 @@ def test_lines_past_the_step_and_a_torn_last_one_are_dropped(tmp_path: Path) -> 
 
 @pytest.fixture
 def meter() -> Meter:
+    return meter_from(0)
+
+
+def meter_from(begun: int) -> Meter:
+    """The meter of a run that goes on at a step."""
     stage = SimpleNamespace(objectives={"language": 1.0, "robots": 0.5})
     shares = {"coco": 3, "robots": 2, "gqa": 1}
     parts = {
@@ -50,9 +57,10 @@ def meter() -> Meter:
     stream = SimpleNamespace(
         names=tuple(shares),
         mixture=Mixture(parts=parts, exhausted="repeat"),
-        schedule=SimpleNamespace(period=6),
+        schedule=Schedule(shares),
+        batching=Batching(global_=4, pool=4),
     )
-    return Meter(cast(Any, stage), cast(Any, stream), ALONE)
+    return Meter(cast(Any, stage), cast(Any, stream), ALONE, begun)
 
 
 def slot(*corpora: int) -> Slot:
@@ -81,6 +89,13 @@ def test_a_line_has_the_weighted_loss_and_what_was_drawn(meter: Meter) -> None:
     gqa = {"asked": 1 / 6, "rounded": 1 / 6, "realised": 1 / 9}  # of all since the start
     assert said["mixture"]["gqa"] == gqa
     assert said["mixture"]["coco"]["realised"] == 5 / 9
+
+
+def test_what_earlier_starts_drew_is_in_the_mixture_realised() -> None:
+    meter = meter_from(3)  # 12 samples were drawn before: 6, 4 and 2
+    meter.add([slot(0, 0, 1, 2)], torch.ones(2, 3, 2).double())
+    realised = {name: one["realised"] for name, one in meter.line(3, 0.1)["mixture"].items()}
+    assert realised == {"coco": 8 / 16, "robots": 5 / 16, "gqa": 3 / 16}
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
