@@ -22,7 +22,7 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from threading import Lock
+from threading import Lock, local
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -43,6 +43,7 @@ MAX_ASPECT = 50
 
 Image.MAX_IMAGE_PIXELS = None  # judged here, by MAX_PIXELS, with the size in the message
 _FILTERS = Lock()
+_scratch = local()  # of each thread that decodes
 # What Pillow raises on files that are not what they say they are, in pixels or in metadata.
 _BROKEN = (OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError)
 _BROKEN += (AttributeError, MemoryError, struct.error)
@@ -180,13 +181,29 @@ def decode_into(data: bytes | memoryview, pixels: np.ndarray) -> None:
     elif head.orientation == 1 and (head.width, head.height) == (width, height):
         simplejpeg.decode_jpeg(data, "RGB", buffer=pixels)
         return
-    else:  # libjpeg-turbo scales by eighths while it decodes, which saves most of the work
-        upright = simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height)
+    else:
+        upright = _decode_scaled(data, head, width, height)
     upright = _turned(upright, head.orientation)
     if upright.shape == pixels.shape:
         pixels[...] = upright
     else:
         shrink.scale_into(upright, pixels)
+
+
+def _decode_scaled(
+    data: bytes | memoryview, head: jpeg.Header, width: int, height: int
+) -> np.ndarray:
+    """RGB [h, w, 3], no smaller than asked unless the JPEG is; valid until this thread's next call.
+
+    libjpeg-turbo scales by eighths while it decodes, which saves most of the work. Into memory that
+    is used again, which saves a fifth of the rest.
+    """
+    eighths = max(-(-8 * width // head.width), -(-8 * height // head.height))
+    across, down = (-(-side * min(eighths, 8) // 8) for side in (head.width, head.height))
+    memory = getattr(_scratch, "memory", None)
+    if memory is None or len(memory) < 3 * across * down:
+        memory = _scratch.memory = np.empty(3 * across * down, np.uint8)
+    return simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height, buffer=memory)
 
 
 def _store_other(data: bytes, policy: ImagePolicy) -> Stored:
