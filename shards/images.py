@@ -198,6 +198,7 @@ def _decode_scaled(
     libjpeg-turbo scales by eighths while it decodes, which saves most of the work. Into memory that
     is used again, which saves a fifth of the rest.
     """
+    assert simplejpeg is not None
     eighths = max(-(-8 * width // head.width), -(-8 * height // head.height))
     across, down = (-(-side * min(eighths, 8) // 8) for side in (head.width, head.height))
     memory = getattr(_scratch, "memory", None)
