@@ -88,7 +88,7 @@ def _remote(folder: Path, encoder, limit: int = PLENTY, **given) -> Stream:
 
 
 def _tars(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*/*/*.tar"))
+    return sorted(folder.glob("[0-9a-f]*/*/*.tar"))
 
 
 def _nbytes(folder: Path) -> int:
@@ -220,6 +220,7 @@ def test_the_disk_holds_two_windows_which_come_one_after_another(
     limit = 8 * largest
     stream = _long(tmp_path, encoder, limit)
     assert stream.mixture.parts["coco"].window == 4
+    begun = len(proxy.requests)  # those for the caches of tokens
     here = open_stream(
         long,
         encoder,
@@ -239,12 +240,12 @@ def test_the_disk_holds_two_windows_which_come_one_after_another(
         assert equal(ours, theirs)
         most = max(most, _nbytes(tmp_path))
     assert 6 * largest < most <= limit
-    asked = [r.rpartition("/")[2] for r in proxy.requests if r.endswith(".tar")]
+    asked = [r.rpartition("/")[2] for r in proxy.requests[begun:] if r.endswith(".tar")]
     order = stream._parts[0].order
     names = [Path(shard.tar).name for shard in Seal.read(long).shards]
     windows = [{names[shard] for shard in window} for window in islice(order.windows(0), 13)]
     now = 0
-    for name in asked[24:]:  # the first were for the caches of tokens
+    for name in asked:
         found = [w for w in range(max(0, now - 1), min(13, now + 2)) if name in windows[w]]
         assert found, f"{name} is of no window next to window {now}"
         now = max(now, found[0])
