@@ -302,9 +302,12 @@ def test_a_helper_that_does_nothing_is_named(stream, monkeypatch):
 
 def test_a_helper_that_works_slowly_is_left_alone(stream, monkeypatch):
     monkeypatch.setattr(ring, "_PATIENCE", 2)
+    steps = []
     with Ring(stream, range(STEPS), fill="processes") as filled:
         for step, _ in filled:
+            steps.append(step)
             time.sleep(0.6 if step < 5 else 0)  # a trainer that takes its time
+    assert steps == list(range(STEPS))
 
 
 def test_a_data_set_replaced_before_helpers_open_it_is_said(copy, encoder, seal_shards):
