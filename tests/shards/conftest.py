@@ -4,6 +4,7 @@ import shutil
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,9 @@ from manifests.place import order_in_shard, shard_of
 from manifests.schema import ROBOTS, SCHEMA_VERSION, Record, Split, Step, Turn, canonical_json
 from manifests.seal import FORMAT, Count, Seal, Shard, merkle_root
 from shards import images, writer
+from shards.stream import Stream
 from shards.writer import ShardWriter, Source
+from tests.shards.streams import open_stream
 
 SIZE = 32
 
@@ -214,3 +217,14 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def encoder() -> WordEncoder:
     return WordEncoder()
+
+
+@pytest.fixture(scope="session")
+def make_stream(whole: Path, encoder: WordEncoder) -> Callable[..., Stream]:
+    """make_stream(sources=..., total=20, pool=10, ...): a stream over `whole`."""
+    return partial(open_stream, whole, encoder)
+
+
+@pytest.fixture(scope="session")
+def stream(make_stream: Callable[..., Stream]) -> Stream:
+    return make_stream()

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +27,6 @@ Batch = dict[str, np.ndarray]
 ONCE = Mixing(exhausted="drop")  # every sample once, and the last step smaller
 STEPS = 6
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def make_stream(whole, encoder):
-    return partial(open_stream, whole, encoder)
-
-
-@pytest.fixture(scope="module")
-def stream(make_stream) -> Stream:
-    return make_stream()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import io
 from collections import Counter
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,19 +12,9 @@ from shards.mixing import SourceSpec
 from shards.reader import Dataset
 from shards.slot import NO_LOSS
 from shards.stream import Stream
-from tests.shards.streams import SOURCES, arrays, equal, open_stream
+from tests.shards.streams import SOURCES, arrays, equal
 
 STEPS = 6
-
-
-@pytest.fixture(scope="module")
-def make_stream(whole, encoder):
-    return partial(open_stream, whole, encoder)
-
-
-@pytest.fixture(scope="module")
-def stream(make_stream) -> Stream:
-    return make_stream()
 
 
 def _filled(stream: Stream, positions: np.ndarray) -> dict[str, np.ndarray]:
