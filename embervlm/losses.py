@@ -19,7 +19,8 @@ from torch.nn.functional import (
     logsigmoid,
 )
 
-IGNORE = -100  # the label of a token that is no target
+from embervlm.cross_entropy import IGNORE, linear_cross_entropy
+
 _COLDEST = 0.01  # CLIP's bound on the temperature
 
 
@@ -42,7 +43,7 @@ def next_token(
 
     hidden [B,T,D], head_weight [V,D], labels int64 [B,T], unshifted: labels[b, t] is token t's own
     id if it is a target, else IGNORE; hidden[:, t] predicts labels[:, t + 1]. Only the targets'
-    rows are multiplied by the head; the softmax is in fp32.
+    rows are multiplied by the head (see embervlm.cross_entropy).
 
     `at_most`: a bound on the number of targets that the caller knows without asking the device
     (it made the labels). With it no shape depends on the data and nothing waits for the device. A
@@ -52,9 +53,8 @@ def next_token(
     target = after != IGNORE
     chosen = _chosen(target, at_most)
     states = hidden[:, :-1].flatten(0, 1).index_select(0, chosen)
-    scores = _wide(states @ head_weight.T.to(states.dtype))
-    each = cross_entropy(scores, after.flatten()[chosen], ignore_index=IGNORE, reduction="none")
-    return _by_token(each, target, chosen, at_most)
+    total, each = linear_cross_entropy(states, head_weight, after.flatten()[chosen])
+    return _by_token(total, each, target, chosen, at_most)
 
 
 def distil(
@@ -83,7 +83,7 @@ def distil(
     student, taught = log_softmax(scores, dim=1), log_softmax(theirs, dim=1).detach()
     each = kl_div(student, taught, log_target=True, reduction="none").sum(1) * temperature**2
     each = each * target.flatten()[chosen]  # `at_most` may have chosen others too
-    return _by_token(each, target, chosen, at_most)
+    return _by_token(each.sum(), each, target, chosen, at_most)
 
 
 def robot(
@@ -219,11 +219,12 @@ def _chosen(target: Tensor, at_most: int | None) -> Tensor:
     return flat.int().argsort(descending=True, stable=True)[:at_most]
 
 
-def _by_token(each: Tensor, target: Tensor, chosen: Tensor, at_most: int | None) -> Loss:
-    """Losses of the chosen places, summed by row."""
+def _by_token(
+    total: Tensor, each: Tensor, target: Tensor, chosen: Tensor, at_most: int | None
+) -> Loss:
+    """Losses of the chosen places, `total` in all, summed by row."""
     counts = target.sum(1).to(each.dtype)
     row = chosen // max(target.shape[1], 1)
-    total = each.sum()
     if at_most is not None:
         total = total.masked_fill(target.sum() > at_most, torch.nan)
     totals = torch.zeros_like(counts).index_add(0, row, each.detach())

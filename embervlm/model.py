@@ -89,7 +89,8 @@ class EmberVLM(Pretrained):
 
         Raises ValueError if T + 48 exceeds the model's positions.
         """
-        visual = None if pixel_values is None else self.look(pixel_values)
+        features = None if pixel_values is None else self.encoder(pixel_values)
+        visual = None if features is None else self.projection(features)
         sequence = self.read(input_ids, visual, attention_mask, has_image, thread)
         context = up_to_robot(input_ids, attention_mask, sequence, self.config)
         read_logits = written = None
@@ -103,6 +104,7 @@ class EmberVLM(Pretrained):
             hidden=sequence.at(sequence.layout.at),
             head=self.language.wte.weight,
             embeddings=self._embed(input_ids, visual, has_image, thread, caption_at),
+            features=features,
             read_logits=read_logits,
             written=written,
         )
@@ -118,12 +120,14 @@ class EmberVLM(Pretrained):
         caption_at: Tensor | None = None,
     ) -> Text:
         """As forward, without the robots: for stages that only learn to see and to speak."""
-        visual = None if pixel_values is None else self.look(pixel_values)
+        features = None if pixel_values is None else self.encoder(pixel_values)
+        visual = None if features is None else self.projection(features)
         sequence = self.read(input_ids, visual, attention_mask, has_image, thread)
         return Text(
             hidden=sequence.at(sequence.layout.at),
             head=self.language.wte.weight,
             embeddings=self._embed(input_ids, visual, has_image, thread, caption_at),
+            features=features,
         )
 
     def forward_vision_only(self, pixel_values: Tensor) -> Decision:

@@ -46,6 +46,7 @@ class Text(_ByName):
     hidden: Tensor  # [B,T,D]; at `<image>` that of its last visual token
     head: Tensor  # [V,D], the tied head's weight
     embeddings: Embeddings | None  # where `caption_at` was given
+    features: Tensor | None  # [B,49,encoder's width]: what the encoder saw, where it saw pictures
 
     @property
     def logits(self) -> Tensor:

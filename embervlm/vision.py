@@ -7,6 +7,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
 from embervlm.config import IMAGE_SIZE
@@ -40,6 +41,7 @@ class Encoder(nn.Module):
         self.width = int(self.net.num_features)
         self.frozen = False
         self._loaded = False
+        self._fused: dict[torch.dtype, Any] = {}  # by precision; no part of the state
         self.register_load_state_dict_post_hook(_note_weights)
         # Constants, not state: kept out of checkpoints.
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
@@ -57,13 +59,32 @@ class Encoder(nn.Module):
         scale = 255 if pixels.dtype == torch.uint8 else 1
         pictures = (pixels.to(self.mean.dtype) / scale - self.mean) / self.std
         if self.frozen:
-            if not self._loaded:
-                raise ValueError(_RANDOM)
+            net, dtype = self.fused()
             with torch.no_grad():
-                grid = self.net.forward_features(pictures)
+                grid = net.forward_features(pictures.to(dtype))
         else:
             grid = self.net.forward_features(pictures)
         return grid.flatten(2).transpose(1, 2)
+
+    def fused(self) -> tuple[Any, torch.dtype]:
+        """A frozen network as it computes, and its precision: every BatchNorm and parallel branch
+        in one convolution (Wang et al. 2024), channels last. Made when it is first asked for.
+
+        ValueError if the encoder has no weights.
+        """
+        if not self._loaded:
+            raise ValueError(_RANDOM)
+        device, dtype = self.mean.device.type, self.mean.dtype
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        if dtype not in self._fused:
+            net = reparameterize_model(self.net).to(dtype=dtype)
+            self._fused[dtype] = net.to(memory_format=torch.channels_last)
+        return self._fused[dtype], dtype
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Encoder":
+        self._fused.clear()  # it would stay on the device where it was
+        return super()._apply(fn, recurse)
 
     @property
     def trained(self) -> bool:
@@ -84,6 +105,7 @@ class Encoder(nn.Module):
     def hold(self) -> None:
         """Frozen before its weights are there: `forward` waits for load_state_dict, or refuses."""
         self.frozen = True
+        self._fused.clear()
         self.requires_grad_(False)
         self.eval()
 
@@ -109,11 +131,13 @@ class Encoder(nn.Module):
         _check_architecture(path / "config.json", self.net.pretrained_cfg["architecture"])
         tensors = {n: t for n, t in read(path).items() if not n.startswith("head.")}
         load_strict(self.net, tensors, source)
+        self._fused.clear()
         self.trust()
 
 
 def _note_weights(encoder: Encoder, _: Any) -> None:
     """After load_state_dict: a network without BatchNorm is taken at its word."""
+    encoder._fused.clear()
     if encoder.trained or not encoder._means():
         encoder.trust()
 

@@ -123,3 +123,57 @@ def test_local_weights_load_strictly(hub_layout, tmp_path) -> None:
         Encoder(NAME).load(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="does not exist"):
         Encoder(NAME).load("./nowhere")
+
+
+@pytest.fixture
+def frozen(hub_layout) -> Encoder:
+    encoder = Encoder(NAME)
+    encoder.load(str(hub_layout))
+    encoder.freeze()
+    return encoder
+
+
+def unfused(encoder: Encoder, pictures: torch.Tensor) -> torch.Tensor:
+    """What the network itself sees, layer by layer."""
+    given = (pictures / 255 - encoder.mean) / encoder.std
+    with torch.no_grad():
+        return encoder.net.forward_features(given).flatten(2).transpose(1, 2)
+
+
+def test_a_frozen_encoder_sees_with_one_convolution_what_it_saw_with_many(frozen, pictures) -> None:
+    before = {name: tensor.clone() for name, tensor in frozen.state_dict().items()}
+    expected, found = unfused(frozen, pictures), frozen(pictures)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
+    net, dtype = frozen.fused()
+    assert dtype == torch.float32
+    assert frozen.fused()[0] is net, "made once"
+    norms = [part for part in net.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert len(norms) < len([p for p in frozen.modules() if isinstance(p, torch.nn.BatchNorm2d)])
+    after = frozen.state_dict()
+    assert after.keys() == before.keys(), "no part of what is saved"
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert sum(p.numel() for p in frozen.parameters()) == 4_717_792
+
+
+def test_it_follows_new_weights(frozen, hub_layout, pictures) -> None:
+    first = frozen(pictures)
+    state = frozen.state_dict()
+    louder = {n: 1.5 * t if n.endswith("bn.weight") else t for n, t in state.items()}
+    frozen.load_state_dict(louder)
+    second, expected = frozen(pictures), unfused(frozen, pictures)
+    assert (second - expected).norm() < 1e-5 * expected.norm()
+    assert (second - first).norm() > 1e-2 * first.norm()
+    frozen.load(str(hub_layout))
+    assert torch.equal(frozen(pictures), first)
+
+
+def test_it_moves_with_the_model(frozen, pictures) -> None:
+    single = frozen(pictures)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert frozen.fused()[1] == frozen(pictures).dtype == torch.bfloat16
+    assert torch.equal(frozen(pictures), single), "autocast has a network of its own"
+    double = frozen.double()(pictures)
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.float(), single, rtol=1e-3, atol=1e-4)
+    frozen.to("meta")
+    assert {p.device.type for p in frozen.fused()[0].parameters()} == {"meta"}
