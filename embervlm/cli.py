@@ -76,6 +76,23 @@ def quickstart(config: Preset = "flagship", checkpoint: Saved = None) -> None:
         typer.echo(line)
 
 
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="A saved model.")],
+    to: Annotated[str, typer.Option("--to", help="The weights' type: int8 or fp16.")],
+    out: Annotated[Path, typer.Option("--out", help="A new directory.")],
+) -> None:
+    """Write a saved model in fewer bytes; from_pretrained reads it as any other."""
+    from embervlm import quantise
+
+    try:
+        exported = quantise.export(checkpoint, to, out)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(f"{out}: {exported.after:,} bytes in {to}, {exported.before:,} in fp32")
+    typer.echo(f"Largest relative error of a tensor: {exported.error:.2%} ({exported.worst})")
+
+
 def _chosen(config: str, checkpoint: Path | None) -> tuple[str, EmberVLMConfig]:
     if checkpoint is None:
         return config, EmberVLMConfig.preset(config)

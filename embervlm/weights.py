@@ -1,6 +1,7 @@
 """Reading files of tensors, and loading them strictly: every name and shape fits or nothing does.
 
-Never plain pickle: safetensors, or torch.load with weights_only=True.
+Never plain pickle: safetensors, or torch.load with weights_only=True. A tensor NAME in int8 stands
+beside NAME.scale, fp32 [its rows], by which each row of it is to be multiplied.
 """
 
 from pathlib import Path
@@ -10,12 +11,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # the first that is there is read
+SCALE = ".scale"
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, or of the first of FILES in a directory, on the CPU.
+    """The tensors of a file, or of the first of FILES in a directory, on the CPU; int8 as fp32.
 
-    Raises FileNotFoundError if there is none of them.
+    Raises FileNotFoundError if there is none of them, ValueError for int8 without its scale.
     """
     if path.is_dir():
         found = [path / name for name in FILES if (path / name).is_file()]
@@ -23,8 +25,22 @@ def read(path: Path) -> dict[str, Tensor]:
             raise FileNotFoundError(f"{path} holds neither {' nor '.join(FILES)}")
         path = found[0]
     if path.suffix == ".safetensors":
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+        return _dequantise(load_file(path), path)
+    return _dequantise(torch.load(path, map_location="cpu", weights_only=True), path)
+
+
+def _dequantise(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    for name in [name for name, tensor in tensors.items() if tensor.dtype == torch.int8]:
+        steps, scale = tensors[name], tensors.pop(name + SCALE, None)
+        if scale is None:
+            raise ValueError(f"{path}: {name} is int8, and {name}{SCALE} is missing")
+        if scale.dtype != torch.float32 or scale.shape != steps.shape[:1]:
+            raise ValueError(
+                f"{path}: {name}{SCALE} is {scale.dtype} {tuple(scale.shape)}, expected "
+                f"torch.float32 {tuple(steps.shape[:1])}"
+            )
+        tensors[name] = steps * scale.view(-1, *[1] * (steps.dim() - 1))
+    return tensors
 
 
 def count(module: nn.Module) -> int:

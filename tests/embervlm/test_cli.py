@@ -1,8 +1,10 @@
 """The commands, as typed."""
 
+import re
+
 import pytest
 import yaml
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from embervlm.cli import app
 from embervlm.config import EmberVLMConfig
@@ -125,3 +127,33 @@ def test_quickstart_tells_a_model_that_does_not_compute(model, small, tmp_path) 
     broken.save_pretrained(tmp_path)
     result = CliRunner().invoke(app, ["quickstart", "--checkpoint", str(tmp_path)])
     assert result.exit_code == 1 and "All tests passed" not in result.output
+
+
+def test_export(model, tmp_path) -> None:
+    def exported(to: str, out: str) -> Result:
+        paths = ("--checkpoint", str(tmp_path / "saved"), "--out", str(tmp_path / out))
+        return CliRunner(env={"COLUMNS": "400"}).invoke(app, ["export", "--to", to, *paths])
+
+    model.save_pretrained(tmp_path / "saved")
+    result = exported("int8", "small")
+    assert result.exit_code == 0, result.output
+    sizes, error = result.output.splitlines()
+    bytes_of = {
+        name: sum(path.stat().st_size for path in (tmp_path / name).iterdir())
+        for name in ("saved", "small")
+    }
+    path = tmp_path / "small"
+    assert sizes == f"{path}: {bytes_of['small']:,} bytes in int8, {bytes_of['saved']:,} in fp32"
+    assert re.fullmatch(r"Largest relative error of a tensor: 0\.\d\d% \([a-z0-9._]+\)", error)
+
+    result = exported("int8", "small")
+    assert result.exit_code == 2 and "small is there already; name a new" in result.output
+    result = exported("int4", "other")
+    assert (
+        result.exit_code == 2
+        and "unknown target 'int4'; expected --to int8 or fp16" in result.output
+    )
+    (tmp_path / "saved" / "model.safetensors").unlink()
+    result = exported("fp16", "other")
+    assert result.exit_code == 2 and "saved holds neither model.safetensors" in result.output
+    assert not (tmp_path / "other").exists()
