@@ -24,6 +24,17 @@ def _console(stderr: bool = True) -> Console:
     return Console(stderr=stderr, width=None if there else _LOG_WIDTH)
 
 
+def _tell_sealed(out: Path, console: Console) -> None:
+    """The ledger of what was sealed, why the rest was not, and the root."""
+    from pipelines import ledger
+
+    seal = Seal.read(out)
+    console.print(ledger.table(seal.ledger))
+    for line in ledger.reasons(ledger.read(out, seal)):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    console.print(f"sealed {out} with root {seal.root}", highlight=False, soft_wrap=True)
+
+
 @app.command()
 def build(
     config: Annotated[Path, typer.Option(help="A YAML file such as pipelines/configs/demo.yaml.")],
@@ -66,13 +77,7 @@ def build(
     except (ValueError, OSError) as error:  # ours carry the place and the mend; the rest, a reason
         typer.echo(f"build failed: {error}", err=True)
         raise typer.Exit(1) from None
-    seal = Seal.read(out)
-    from pipelines import ledger
-
-    console.print(ledger.table(seal.ledger))
-    for line in ledger.reasons(ledger.read(out, seal)):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
-    console.print(f"sealed {out} with root {seal.root}", highlight=False, soft_wrap=True)
+    _tell_sealed(out, console)
 
 
 @app.command()
@@ -251,6 +256,36 @@ def scenes(
         typer.echo(f"scenes failed: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{sheet}: {picture.width} x {picture.height}")
+
+
+@app.command("free-scenes")
+def free_scenes(
+    out: Annotated[Path, typer.Option(help="The data set's folder.")],
+    count: Annotated[int, typer.Option(min=1, help="Scenes, all splits together.")] = 60_000,
+    seed: Annotated[int, typer.Option(help="Another seed, other scenes.")] = 7,
+    robots: Annotated[
+        Path, typer.Option(help="The robot-selection set, whose val and test are kept apart.")
+    ] = Path("robot-selection-dataset"),
+    with_robots: Annotated[
+        bool, typer.Option("--with-robots", help="Pack that set too, as build does.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; as many as cores if not said.")
+    ] = None,
+) -> None:
+    """Draw scenes freely and seal them, for stage 0; needs neither polars nor Prefect."""
+    from pipelines import free_scenes as free
+
+    console = _console()
+    try:
+        free.build(out, count, seed, robots, with_robots, workers, console)
+    except KeyboardInterrupt:
+        typer.echo("stopped; what was sealed before stays as it was", err=True)
+        raise typer.Exit(130) from None
+    except (ValueError, OSError) as error:
+        typer.echo(f"free-scenes failed: {error}", err=True)
+        raise typer.Exit(1) from None
+    _tell_sealed(out, console)
 
 
 @app.command()

@@ -12,6 +12,6 @@ the words have it or the picture shows it: nobody knows the speed of a gale that
 a record. How things are put stands in phrases.yaml, the words that are looked for in parse.py.
 """
 
-from pipelines.robots.reasoning.write import reason
+from pipelines.robots.reasoning.write import UntoldError, reason
 
-__all__ = ["reason"]
+__all__ = ["UntoldError", "reason"]

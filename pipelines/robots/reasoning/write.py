@@ -19,11 +19,15 @@ _HINDERING = {"stairs": True, "doors": True, "slope_deg": 28, "clutter": 0.8, "w
               "rain": 1, "people": True, "light": 0.05}  # fmt: skip
 
 
+class UntoldError(ValueError):
+    """A record of which no reasoning keeps to the length."""
+
+
 def reason(record: Mapping[str, Any]) -> str:
     """The four steps for a record of the set, in 40 to 160 words; the same for the same record.
 
     Raises UnreadableError if the lexicon reads its task's words as another task's or not at all,
-    ValueError if no wording keeps to the length.
+    UntoldError if no wording keeps to the length.
     """
     said = read(record["input"].removeprefix("Task: "))
     facts, decided, text = Facts(record, said), record["evidence"]["decided"], ""
@@ -41,7 +45,7 @@ def reason(record: Mapping[str, Any]) -> str:
         text = "\n".join(f"{name}: {part}" for name, part in zip(STEPS, parts, strict=True))
         if MIN_WORDS <= len(text.split()) <= MAX_WORDS:
             return text
-    raise ValueError(f"{record['id']}: {len(text.split())} words: {text}")
+    raise UntoldError(f"{record['id']}: {len(text.split())} words: {text}")
 
 
 def _task(facts: Facts, words: Words, terse: int) -> str:
