@@ -13,7 +13,7 @@ import resource
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import xxhash
@@ -139,6 +139,12 @@ class Source:
         view, digest = memoryview(extent), entry["digest"].tobytes()
         self.read_into(view, int(entry["shard"]), int(entry["offset"]), digest)
         return parse(bytes(extent))
+
+    def column(self, name: str) -> list[Any]:
+        """What the manifests say of each record under `name`, in the order of the records."""
+        self._files.need_manifests(self.shards, self._beat)
+        tables = (written(self._folder, shard, name) for shard in self.shards)
+        return [value for table in tables for value in table[name].to_pylist()]
 
     def key(self, shard: int, offset: int) -> str:
         """The key of the record at a place of a shard (its ordinal); "unknown" if none is."""

@@ -266,6 +266,13 @@ class Stream:
         parts = zip(self.names, self._parts, strict=True)
         return {name: part.samples.totals for name, part in parts}
 
+    @property
+    def robots_wanted(self) -> np.ndarray:
+        """float64 [robots]: how often each is wanted in a pass of every source."""
+        facts = ((p.tokens.facts, p.tokens.records, p.samples.samples) for p in self._parts)
+        wanted = (f["robots"][r["facts"][s["record"]]].sum(0, np.float64) for f, r, s in facts)
+        return np.sum([*wanted], axis=0)
+
     def records_of(self, name: str, samples: np.ndarray) -> np.ndarray:
         """int64 [n]: the records that samples of a source are of."""
         part = self._parts[self.names.index(name)]

@@ -61,6 +61,14 @@ def test_the_index_is_32_bytes_a_record_and_says_what_the_manifests_say(copy):
         assert bytes(entry["digest"]).hex() == row["digest"]
 
 
+def test_a_column_is_in_the_order_of_the_records(whole):
+    source = Dataset(whole).source("coco", "train")
+    assert len(source.shards) > 1
+    keys = [source.record(number).key for number in range(len(source))]
+    assert source.column("key") == keys
+    assert source.column("evidence") == [None] * len(source)
+
+
 @pytest.mark.parametrize(
     "harm",
     [
