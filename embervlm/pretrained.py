@@ -102,13 +102,15 @@ class Pretrained(nn.Module):
         return model._settle(config)
 
     @classmethod
-    def from_state(cls, config: EmberVLMConfig, tensors: dict[str, Tensor]) -> Self:
-        """A model of `config` with these weights, strictly: ValueError naming what does not fit.
+    def from_state(
+        cls, config: EmberVLMConfig, tensors: dict[str, Tensor], source: object = "the model"
+    ) -> Self:
+        """A model of `config` with the weights of `source`: ValueError naming what does not fit.
 
         A frozen encoder is checked after loading, so a trained one is fine, a random one refused.
         """
         model = cls(config.replace(encoder_frozen=False))
-        load_strict(model, tensors, "the model")
+        load_strict(model, tensors, source)
         model._use(Tokenizer.load(config.tokenizer))
         return model._settle(config)
 
