@@ -52,7 +52,7 @@ bench: $(READY)
 
 lock: $(UV)
 	$(UV) pip compile --quiet --universal --generate-hashes --upgrade --no-header \
-	  --extra pipelines --extra train --extra remote --extra dev -o requirements.lock pyproject.toml
+	  --extra pipelines --extra train --extra track --extra remote --extra dev -o requirements.lock pyproject.toml
 
 clean:
 	rm -rf .venv .uv .venv-peers .venv-mosaicml $(DEMO) $(RUN) data/bench
