@@ -80,16 +80,32 @@ def pinned(memory: np.ndarray, device: torch.device) -> Iterator[None]:
         torch.cuda.check_error(runtime.cudaHostUnregister(memory.ctypes.data))
 
 
-class Pace:
-    """Keeps a trainer at most a step ahead of its GPU, which may still copy from a step's slots."""
+class Feed:
+    """Batches of slots on the device; a GPU gets them while it still computes the step before.
+
+    Keeps a trainer at most a step ahead of its GPU, which may still copy from a step's slots.
+    """
 
     def __init__(self, device: torch.device) -> None:
-        self._waits = device.type == "cuda"
+        self._device = device
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._before: torch.cuda.Event | None = None
+
+    def batches(self, slots: list[Slot]) -> list[Batch]:
+        """The slots' content, copied beside what the device computes."""
+        if self._copies is None:
+            return [Batch.of(slot, self._device) for slot in slots]
+        with torch.cuda.stream(self._copies):
+            batches = [Batch.of(slot, self._device) for slot in slots]
+        computing = torch.cuda.current_stream(self._device)
+        computing.wait_stream(self._copies)
+        for batch in batches:  # their memory is not given away before it is done with them
+            batch.images.record_stream(computing)
+        return batches
 
     def issued(self) -> None:
         """All of a step was given to the GPU: return when it has done the one before."""
-        if self._waits:
+        if self._copies is not None:
             now = torch.cuda.Event()
             now.record()
             if self._before:

@@ -7,6 +7,7 @@ that needs its pictures does worse, by more than the shuffles differ among thems
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,22 +19,22 @@ from rich.console import Console
 from rich.table import Table
 from safetensors import SafetensorError
 
-from embervlm import EmberVLM, Tokenizer, metrics
+from embervlm import EmberVLM, Tokenizer
 from manifests import store
 from manifests.schema import SPLITS, Kind, Split
 from manifests.settings import SettingsError
 from shards.mixing import SourceSpec
 from shards.reader import DamageError, Dataset
 from shards.slot import NO_LOSS, Slot
-from shards.stream import Batching, Stream
 from train import checkpoint as checkpoints
 from train.batches import Batch
 from train.checkpoint import CheckpointError
-from train.objectives import OBJECTIVES
+from train.distributed import Place
+from train.held_out import Asked, HeldOut, Shown
 from train.stage import Stage
+from train.validation import mean_loss, robots_report
 
 SHUFFLES = 3
-_BATCH = 32
 _EXAMPLES = 3  # answers written out for each source
 _ANSWER = 32  # tokens of an answer at most
 
@@ -64,78 +65,65 @@ class Judge:
                 f"{checkpoint} was trained with tokenizer {state.tokenizer[:12]}; "
                 f"{self.model.config.tokenizer!r} is now {self.tokenizer.digest[:12]}. Train again"
             )
-        self.stream = Stream(
+        self.held = HeldOut(
             dataset,
             {corpus: SourceSpec(split=split, kinds=_kinds(stage, corpus)) for corpus in there},
             self.tokenizer,
-            seed=0,
-            batching=Batching(global_=1, pool=1),
-            max_tokens=stage.max_tokens,
+            stage.max_tokens,
+            limit,
+            Place(0, 1, self.device),
         )
-        self.chosen = {
-            name: np.unique(np.linspace(0, n - 1, min(n, limit or n)).astype(np.int64))
-            for name, n in self.stream.mixture.lengths.items()
-        }
+        self._asked = Asked(language=True, robots=True, vision_only=stage.vision_only)
 
     def judge(self) -> dict[str, Any]:
         """Losses by source with right and shuffled pictures; how well robots are chosen."""
-        sources: dict[str, dict[str, Any]] = {}
-        totals = np.zeros((1 + SHUFFLES, 2))
-        robots: list[torch.Tensor] = []
-        for name, samples in self.chosen.items():
-            chosen: list[torch.Tensor] = []
-            sums = np.array([self._loss(name, samples, n, chosen) for n in range(1 + SHUFFLES)])
-            if not sums[0, 1]:  # every prompt is longer than the stage's max_tokens
-                continue
-            totals += sums
-            robots += chosen
-            right, *shuffled = (sums[:, 0] / sums[:, 1]).tolist()
-            sources[name] = {"samples": len(samples), "loss": right, "shuffled": shuffled}
-        right, *shuffled = (totals[:, 0] / totals[:, 1]).tolist()
+        right = self.held.measure(self.model, self._asked)
+        robots = robots_report(right, self.held.sources)
+        # A source is left out if all its prompts are longer than the stage's max_tokens.
+        right = {name: rows for name, rows in right.items() if rows["targets"].any()}
+        if not right:
+            raise SettingsError(f"no prompt is shorter than {self.held.stream.max_tokens} tokens")
+        speak = Asked(language=True, robots=False)
+        shuffled = [
+            self.held.measure(self.model, speak, self.others(n)) for n in range(1, 1 + SHUFFLES)
+        ]
+        first, *rest = (
+            mean_loss(np.concatenate([rows[name] for name in right])) for rows in (right, *shuffled)
+        )
+        sources = {
+            name: {
+                "samples": len(rows),
+                "loss": mean_loss(rows),
+                "shuffled": [mean_loss(others[name]) for others in shuffled],
+            }
+            for name, rows in right.items()
+        }
         return {
-            "loss": right,
-            "shuffled": shuffled,
-            "gain": float(np.mean(shuffled)) - right,
-            "spread": max(shuffled) - min(shuffled),
+            "loss": first,
+            "shuffled": rest,
+            "gain": float(np.mean(rest)) - first,
+            "spread": max(rest) - min(rest),
             "sources": sources,
-            "robots": _robots(torch.cat(robots)) if robots else None,
+            "robots": robots,
         }
 
-    @torch.no_grad()
-    def _loss(
-        self, name: str, samples: np.ndarray, shuffle: int, robots: list[torch.Tensor]
-    ) -> tuple[float, float]:
-        """(sum, count) over target tokens; `shuffle` 0 shows the right pictures."""
-        total = count = 0.0
-        for slot in self._slots(name, samples, shuffle):
-            batch = Batch.of(slot, self.device)
-            outputs = self.model(batch.tokens, batch.images, has_image=batch.has_image)
-            loss = OBJECTIVES["language"](outputs, batch)
-            total, count = total + float(loss.total), count + float(loss.count)
-            if shuffle == 0 and bool(batch.robots.any()):
-                single = batch.single[:, None].float()
-                robots.append(torch.cat([outputs.robot_logits, batch.robots, single], 1).cpu())
-        return total, count
-
-    def _slots(self, name: str, samples: np.ndarray, shuffle: int) -> Iterator[Slot]:
-        records = self.stream.records_of(name, samples)
-        different = np.unique(records)
-        # Shuffle n shows the picture n/4 of all records further on: never its own.
-        shift = max(1, shuffle * len(different) // (1 + SHUFFLES))
-        others = different[(np.searchsorted(different, records) + shift) % len(different)]
-        for begin in range(0, len(samples), _BATCH):
-            part = slice(begin, begin + _BATCH)
-            slot = self.stream.slot(len(samples[part]))
-            images_of = others[part] if shuffle else None
-            self.stream.fill_samples(slot, name, samples[part], images_of)
-            yield slot
+    def others(self, shuffle: int) -> dict[str, np.ndarray]:
+        """By source, for each sample the record n/4 of all records further on: never its own."""
+        found = {}
+        for name, samples in self.held.chosen.items():
+            records = self.held.stream.records_of(name, samples)
+            different = np.unique(records)
+            shift = max(1, shuffle * len(different) // (1 + SHUFFLES))
+            found[name] = different[(np.searchsorted(different, records) + shift) % len(different)]
+        return found
 
     def examples(self) -> list[dict[str, Any]]:
         """A few samples of each source with the model's own answers, decoded greedily."""
         examples: list[dict[str, Any]] = []
-        for name, samples in self.chosen.items():
+        for name, samples in self.held.chosen.items():
             spread = np.linspace(0, len(samples) - 1, min(len(samples), _EXAMPLES))
-            for slot in self._slots(name, samples[spread.astype(np.int64)], 0):
+            shown = Shown(name, samples[spread.astype(np.int64)])
+            for slot in self.held.slots(shown.batches()):
                 examples += self._answers(name, slot)
         return examples
 
@@ -158,7 +146,7 @@ class Judge:
             yield {
                 "source": name,
                 "record": int(slot.record[row]),
-                "key": self.stream.key_of(name, int(slot.record[row])),
+                "key": self.held.stream.key_of(name, int(slot.record[row])),
                 "prompt": self.tokenizer.decode(prompt).strip(),
                 "target": self.tokenizer.decode(target).strip(),
                 "answer": self.tokenizer.decode(answer).strip(),
@@ -171,21 +159,6 @@ def _kinds(stage: Stage, corpus: str) -> tuple[Kind, ...]:
     return () if () in took else tuple(dict.fromkeys(kind for kinds in took for kind in kinds))
 
 
-def _robots(rows: torch.Tensor) -> dict[str, float]:
-    """Means over records; rows [N, 11]: five logits, five labels, single."""
-    logits, labels, single = rows[:, :5], rows[:, 5:10], rows[:, 10].bool()
-    chosen = metrics.chosen(logits, single)
-    commonest = torch.zeros_like(logits)
-    commonest[:, labels.sum(0).argmax()] = 1
-    return {
-        "records": len(rows),
-        "top_in_set": float(metrics.robot_accuracy(logits, labels).nanmean()),
-        "always_the_commonest": float(metrics.robot_accuracy(commonest, labels).nanmean()),
-        "exact_set": float(metrics.exact_set(chosen, labels).nanmean()),
-        "jaccard": float(metrics.jaccard(chosen, labels).nanmean()),
-    }
-
-
 def main(
     checkpoint: Annotated[Path, typer.Option(help="A run, or one of its checkpoints.")],
     data: Annotated[str, typer.Option(help="Sealed shards: a folder or a URL.")],
@@ -194,17 +167,17 @@ def main(
 ) -> None:
     """Judge a checkpoint and write `evaluation_<split>.json` beside it."""
     console = Console(stderr=True)
+    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     try:
         if split not in SPLITS[1:]:
             raise SettingsError(f"--split {split}: expected val or test; the model saw train")
-        found = checkpoints.found(checkpoint)
-        judge = Judge(
-            found[-1] if found else checkpoint, data, msgspec.convert(split, Split), limit
-        )
+        newest = checkpoints.newest(checkpoint, tell)
+        path = newest[0] if newest else checkpoint
+        judge = Judge(path, data, msgspec.convert(split, Split), limit)
         known = {"split": split, "step": judge.state.step, "root": judge.root}
         result = {**known, **judge.judge(), "examples": judge.examples()}
     except (ValueError, OSError, DamageError, SafetensorError) as error:
-        console.print(f"not evaluated: {error}", markup=False, highlight=False, soft_wrap=True)
+        tell(f"not evaluated: {error}")
         raise typer.Exit(1) from None
     path = checkpoint / f"evaluation_{split}.json"
     store.write(path, msgspec.json.format(msgspec.json.encode(result)) + b"\n")
@@ -219,8 +192,13 @@ def _table(result: dict[str, Any]) -> Table:
         table.add_row(name, str(source["samples"]), f"{source['loss']:.3f}", shuffled)
     shuffled = "  ".join(f"{loss:.3f}" for loss in result["shuffled"])
     table.add_row("all tokens", "", f"{result['loss']:.3f}", shuffled)
-    for name, value in (result["robots"] or {}).items():
-        table.add_row(f"robots: {name}", "", f"{value:.3f}" if name != "records" else str(value))
+    robots = result["robots"] or {}
+    parts = {name: part for name, part in robots.items() if name.endswith("_decided")}
+    for part, values in {"robots": robots, **parts}.items():
+        for name, value in values.items():
+            if isinstance(value, float | int):
+                said = f"{value:.3f}" if isinstance(value, float) else str(value)
+                table.add_row(f"{part}: {name}".replace("_", " "), "", said)
     return table
 
 

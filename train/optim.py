@@ -18,7 +18,8 @@ def optimiser(model: nn.Module, settings: Optim) -> torch.optim.AdamW:
         {"params": decays, "weight_decay": settings.weight_decay},
         {"params": stays, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+    fused = all(parameter.is_cuda for _, parameter in trainable)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)
 
 
 def learning_rate(step: int, steps: int, settings: Optim) -> float:

@@ -5,6 +5,7 @@ python -m train.report --run runs/demo --data data/demo/shards
 
 import base64
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,21 +28,21 @@ _ENDS = 20  # logged steps averaged at either end of a run, at most
 
 def report(run: Path, data: Path, split: str) -> Path:
     """Write `run/report.html`. Raises CheckpointError naming the command that is missing."""
-    found = checkpoints.found(run)
+    newest = checkpoints.newest(run, partial(typer.echo, err=True))
     judged = run / f"evaluation_{split}.json"
-    if not found:
+    if newest is None:
         raise CheckpointError(f"{run} has no checkpoint; train it with torchrun train/run.py")
     if not judged.exists():
         raise CheckpointError(
             f"{judged} is missing; make it with: python -m train.evaluate --checkpoint {run} "
             f"--data {data} --split {split}"
         )
-    state = checkpoints.read_state(found[-1])
+    checkpoint, state = newest
     lines = track.read(run)
     evaluation = msgspec.json.decode(judged.read_bytes())
     if (evaluation["step"], evaluation["root"]) != (state.step, state.root):
         raise CheckpointError(
-            f"{judged} is not of {found[-1].name}; make it again with: python -m train.evaluate "
+            f"{judged} is not of {checkpoint.name}; make it again with: python -m train.evaluate "
             f"--checkpoint {run} --data {data} --split {split}"
         )
     dataset = Dataset(data)
@@ -49,6 +50,8 @@ def report(run: Path, data: Path, split: str) -> Path:
     if seal.root != state.root:
         raise CheckpointError(f"{run} was trained on another data set than {data}, by its root")
     build = msgspec.json.decode((data / "build.json").read_bytes())
+    validated = track.read(run, track.EVALUATIONS)
+    robots = evaluation["robots"]
     losses = [line["loss"] for line in lines]
     ends = max(1, min(_ENDS, len(losses) // 2))
     first, last = float(np.mean(losses[:ends])), float(np.mean(losses[-ends:]))
@@ -62,11 +65,14 @@ def report(run: Path, data: Path, split: str) -> Path:
         last=last,
         ends=ends,
         mixture=_mixture(state, lines),
-        parameters=EmberVLM.from_pretrained(found[-1]).num_parameters(),
+        parameters=EmberVLM.from_pretrained(checkpoint).num_parameters(),
         speed=float(np.median([line["samples_per_s"] for line in lines])),
         examples=[_picture(dataset, split, example) for example in evaluation["examples"]],
         walk=figures.walk(_walk(build, seal, state, evaluation)),
         curves=figures.loss_curves(lines),
+        validated=figures.validation_curves(validated) if validated else None,
+        confusion=figures.confusion_matrix(robots) if robots else None,
+        radar=figures.radar(robots) if robots else None,
         pictures=figures.pictures_matter(evaluation),
     )
     path = run / "report.html"

@@ -1,8 +1,15 @@
-"""What a run measures and writes down: `log.jsonl`, one line a logged step, and the screen."""
+"""What a run measures and tells: to files, to the screen, to Weights & Biases.
+
+R/log.jsonl          a line a logged step
+R/evaluations.jsonl  a line a validation
+R/energy.json        what it has taken (see energy.py)
+R/wandb.json wandb/  its id on Weights & Biases, and what that keeps here (see wandb_run.py)
+"""
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +23,14 @@ from manifests import store
 from shards.ring import Ring
 from shards.slot import Slot
 from shards.stream import Stream
+from train import wandb_run
 from train.distributed import Place, add_up
+from train.energy import Energy
+from train.screen import Screen
 from train.stage import Stage
+from train.wandb_run import WandbRun
+
+LOG, EVALUATIONS = "log.jsonl", "evaluations.jsonl"
 
 
 class TrainingError(RuntimeError):
@@ -91,9 +104,16 @@ class Meter:
             "lr": rate,
             "samples_per_s": sum(drawn) / seconds,
             "wait": self._waited / seconds,
+            "memory_gb": self._memory_gb(),
         }
         self._clear()
         return line
+
+    def _memory_gb(self) -> float | None:
+        """The most of this rank's GPU, 10^9 bytes, that was taken since the start."""
+        if self._place.device.type != "cuda":
+            return None
+        return torch.cuda.max_memory_allocated(self._place.device) / 1e9
 
     def _mixture(self) -> dict[str, dict[str, float]]:
         """Of each source: the share asked for, as it was rounded, and as drawn since the start."""
@@ -113,34 +133,96 @@ def _mean(pair: Tensor) -> float | None:
     return total / count if count else None
 
 
-class Log:
-    """Appends to `run/log.jsonl`; lines past `step` (of a run that died) are dropped first."""
+class Tracker:
+    """Tells of one start of a run, from its step `first` to the last of `steps`; rank 0 alone has
+    one. Steps count from 0, so that `step` is the one just done.
 
-    def __init__(self, run: Path, step: int, console: Console) -> None:
-        self._path, self._console = run / "log.jsonl", console
-        kept = [line for line in read(run) if line["step"] < step]
-        store.write(self._path, b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
-        self._file = self._path.open("ab")
-        self._begun = time.monotonic()
+    `facts` are told of the run beside its stage, by the names in wandb_run: parameters, trained,
+    ranks, device, root. Raises OSError if the run's folder cannot be written to.
+    """
 
-    def write(self, line: dict[str, Any], steps: int) -> None:
-        """One line: at least step, loss, lr, samples_per_s, wait and losses by source."""
+    def __init__(
+        self,
+        stage: Stage,
+        facts: Mapping[str, Any],
+        *,
+        run: Path,
+        first: int,
+        steps: int,
+        console: Console,
+    ) -> None:
+        self._stage, self._done = stage, first
+        self._lines = Journal(run / LOG, first)
+        self._evaluations = Journal(run / EVALUATIONS, first)
+        self._energy = Energy(run, stage.country, _teller(console))
+        self._wandb = WandbRun(stage, {**facts, "steps": steps}, run, _teller(console))
+        self._screen = Screen(stage.name, first, steps, console)  # last: it draws from now on
+
+    def step(self, step: int) -> None:
+        """One more step is done."""
+        self._done = step + 1
+        self._energy.add(self._stage.batch.global_)
+        self._screen.step(step + 1)
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        """A line of Meter.line."""
+        self._lines.write(line)
+        self._screen.line(line)
+        name = self._stage.name
+        values = wandb_run.logged(name, line) | wandb_run.spent(name, self._energy.spent)
+        self._wandb.log(line["step"] + 1, values, {})
+
+    def evaluated(self, step: int, result: Mapping[str, Any], figures: Mapping[str, Path]) -> None:
+        """What train.validation found after `step`, and its figures by name."""
+        self._evaluations.write({"step": step, **result})
+        self._screen.evaluated(step, result)
+        self._wandb.log(step + 1, wandb_run.judged(self._stage.name, result), figures)
+
+    def say(self, sentence: str) -> None:
+        """Tell the person at the screen."""
+        self._screen.say(sentence)
+
+    def close(self, failed: bool = False) -> None:
+        """Say what energy the run has taken, and end all that was begun; once."""
+        self._screen.close()
+        if spent := self._energy.close():
+            self._screen.say(str(spent))
+            self._wandb.log(self._done, wandb_run.spent(self._stage.name, spent), {})
+        self._wandb.close(failed)
+        self._lines.close()
+        self._evaluations.close()
+
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(failed=kind is not None)
+
+
+class Journal:
+    """A file of JSON lines, each of a step; those past `first` (of a run that died) are dropped."""
+
+    def __init__(self, path: Path, first: int) -> None:
+        kept = [line for line in _lines(path) if line["step"] < first]
+        store.write(path, b"".join(msgspec.json.encode(line) + b"\n" for line in kept))
+        self._file = path.open("ab")
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Append a line."""
         self._file.write(msgspec.json.encode(line) + b"\n")
         self._file.flush()
-        sources = "  ".join(f"{name} {loss:.3f}" for name, loss in line["sources"].items())
-        left = (time.monotonic() - self._begun) / max(1, line["done"]) * (steps - line["step"] - 1)
-        self._console.print(
-            f"step {line['step'] + 1:>5}/{steps}  loss {line['loss']:.3f}  {sources}  "
-            f"lr {line['lr']:.1e}  {line['samples_per_s']:.1f} samples/s  "
-            f"waiting {line['wait']:.1%}  {left / 60:.1f} min left",
-            highlight=False,
-            soft_wrap=True,
-        )
+
+    def close(self) -> None:
+        """No more lines."""
+        self._file.close()
 
 
-def read(run: Path) -> list[dict[str, Any]]:
-    """The logged lines of a run, oldest first; a torn last line is not one."""
-    path = run / "log.jsonl"
+def read(run: Path, name: str = LOG) -> list[dict[str, Any]]:
+    """The lines of a run's LOG or EVALUATIONS, oldest first; a torn last line is not one."""
+    return _lines(run / name)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
     lines = path.read_bytes().splitlines() if path.exists() else []
     whole: list[dict[str, Any]] = []
     for line in lines:
@@ -149,3 +231,7 @@ def read(run: Path) -> list[dict[str, Any]]:
         except msgspec.DecodeError:
             break
     return whole
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    return partial(console.print, markup=False, highlight=False, soft_wrap=True)

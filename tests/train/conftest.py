@@ -10,6 +10,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from embervlm.vision import Encoder
+from pipelines import free_scenes
 from pipelines.build import build
 from pipelines.config import BuildConfig
 from pipelines.config import load as load_config
@@ -47,6 +48,32 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checked: BuildConfig = load_config(config)
     build(checked, folder / "shards", Threads(2), QUIET)
     return folder / "shards"
+
+
+@pytest.fixture(scope="session")
+def every(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sealed shards of every corpus of full.yaml, drawn."""
+    folder = tmp_path_factory.mktemp("every")
+    write_samples(folder / "raw", images=120)
+    (folder / "robots").mkdir()
+    for path in (ROOT / "robot-selection-dataset").glob("*.json"):
+        part = json.loads(path.read_text(encoding="utf-8"))[:40]
+        (folder / "robots" / path.name).write_text(json.dumps(part), encoding="utf-8")
+    overrides = [f"root={folder / 'raw'}", f"corpora.robots.path={folder / 'robots'}"]
+    overrides += ["protect.near_duplicates=off", "max_quarantined=0.5"]
+    full = load_config(ROOT / "pipelines/configs/full.yaml", overrides)
+    build(full, folder / "out", Threads(2), QUIET)
+    return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sealed shards of free scenes."""
+    folder = tmp_path_factory.mktemp("scenes")
+    (folder / "robots").mkdir()
+    (folder / "robots/single_robot_selection.json").write_text("[]")
+    free_scenes.build(folder / "out", 80, 5, folder / "robots", False, 2, QUIET)
+    return folder / "out"
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +118,7 @@ def stage_file(tmp_path: Path, encoder: Path):
             "optim": {"lr": 3e-3, "warmup": 2},
             "log_steps": 1,
             "save_steps": 3,
+            "eval_steps": None,
         }
         path = tmp_path / "stage.yaml"
         path.write_text(yaml.safe_dump({**settings, **changed}))

@@ -1,5 +1,6 @@
 """Runs that stop and go on, and runs on several processes, are the same run."""
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,13 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from embervlm import Tokenizer
 from manifests.settings import SettingsError
 from shards.reader import Dataset
-from train import checkpoint, loop, track
+from train import checkpoint, objectives, session, start, track
 from train import stage as stages
 from train.checkpoint import CheckpointError, found
+from train.data import open_stream
 from train.distributed import Place
 from train.loop import train
 from train.track import TrainingError
@@ -53,7 +56,7 @@ def test_a_run_that_stopped_goes_on_to_the_bit(stage_file, data: Path, whole: Pa
     train(stage, data, stopped, ALONE, QUIET)
     assert losses(stopped) == losses(whole)
     assert len(losses(whole)) == 6
-    for name in ("model.safetensors", "optimizer.safetensors"):
+    for name in ("model.safetensors", "training.safetensors"):
         ours, theirs = run_file(stopped, 6, name), run_file(whole, 6, name)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
@@ -114,7 +117,10 @@ def test_every_trained_part_moves_and_no_other(stage_file, data: Path, tmp_path:
     ("changed", "message"),
     [
         ({"sources": {"cc3m": {}}}, "data has no|has no cc3m/train; .*--set sources.cc3m=null"),
-        ({"objectives": {"langauge": 1.0}}, "objectives has langauge; there are language, robots"),
+        (
+            {"objectives": {"langauge": 1.0}},
+            "objectives has langauge; there are language, contrast",
+        ),
         ({"model": {"set": {"vocab_size": 99}}, "trainable": ["language"]}, "vocabulary of 99"),
     ],
 )
@@ -131,10 +137,26 @@ def test_a_random_encoder_is_not_frozen(stage_file, data: Path, tmp_path: Path) 
         train(stage, data, tmp_path / "run", ALONE, QUIET)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(stage_file, data: Path, tmp_path: Path) -> None:
-    stage = stages.load(stage_file(optim={"lr": 1e30, "warmup": 0, "clip": 1e30}))
-    with pytest.raises(TrainingError, match="the loss of step 1 is (nan|inf)"):
+def test_what_is_no_number_stops_the_run_and_names_the_records(
+    stage_file, data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    seen = []
+
+    def spoilt(hidden, head, labels, at_most=None):  # the second row of the third step
+        seen.append(kept(hidden, head, labels, at_most))
+        rows = seen[-1].row_totals.clone()
+        rows[1] = torch.nan if len(seen) == 3 else rows[1]
+        return seen[-1]._replace(row_totals=rows)
+
+    kept = objectives.losses.next_token
+    monkeypatch.setattr(objectives.losses, "next_token", spoilt)
+    stage = stages.load(stage_file(steps=9, save_steps=2))
+    stream = open_stream(stage, Dataset(data), Tokenizer.load("builtin"), ALONE, QUIET)
+    (second,) = stream.picked(stream.positions(2, 0, 1)[0][1:2])
+    named = f"after step 2, the loss of {second.record.key} \\({second.source}, .* is no number"
+    with pytest.raises(TrainingError, match=named):
         train(stage, data, tmp_path / "run", ALONE, QUIET)
+    assert [path.name for path in found(tmp_path / "run")] == ["checkpoint-000002"]
 
 
 def test_what_no_objective_reaches_is_not_called_trained(data: Path, tmp_path: Path) -> None:
@@ -146,7 +168,7 @@ def test_what_no_objective_reaches_is_not_called_trained(data: Path, tmp_path: P
         "leave them out with --set trainable=[encoder,projection,language]"
     )
     assert not (tmp_path / "run").exists()
-    loop._check(stages.load("demo.yaml", [without, "trainable=[encoder,projection,language]"]))
+    start.check(stages.load("demo.yaml", [without, "trainable=[encoder,projection,language]"]))
 
 
 def test_a_second_stage_begins_with_the_first_one_s_weights(
@@ -160,11 +182,12 @@ def test_a_second_stage_begins_with_the_first_one_s_weights(
         begun.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
         return kept(model, settings)
 
-    kept = loop.optim.optimiser
-    monkeypatch.setattr(loop.optim, "optimiser", optimiser)
+    kept = session.optim.optimiser
+    monkeypatch.setattr(session.optim, "optimiser", optimiser)
     second = stages.load(stage_file(name="second", steps=3, seed=9))
-    train(second, data, tmp_path / "second", ALONE, QUIET, start=last)
+    train(second, data, tmp_path / "second", ALONE, QUIET, last)
     saved = run_file(tmp_path / "first", 3, "model.safetensors")
+    begun = {name.removeprefix("model."): tensor for name, tensor in begun.items()}
     assert saved and saved.keys() <= begun.keys()
     assert all(torch.equal(saved[name], begun[name]) for name in saved)
     after = run_file(tmp_path / "second", 3, "model.safetensors")
@@ -178,15 +201,15 @@ def test_weights_that_are_no_numbers_are_never_saved(
 ) -> None:
     taken = []
 
-    def step(module, *rest):
-        shares = kept(module, *rest)
-        taken.append(shares)
-        if len(taken) == 6:  # the update after the last loss was a number still
-            next(module.model.robot_head.parameters()).data.view(-1)[-1] = float("nan")
-        return shares
+    def line(meter, step, rate):
+        taken.append(step)
+        if step == 5:  # the update after the last loss was a number still
+            run = next(one for one in gc.get_objects() if isinstance(one, session.Session))
+            next(run._model.robot_head.parameters()).data.view(-1)[-1] = float("nan")
+        return kept(meter, step, rate)
 
-    kept = loop._step
-    monkeypatch.setattr(loop, "_step", step)
+    kept = session.Meter.line
+    monkeypatch.setattr(session.Meter, "line", line)
     with pytest.raises(TrainingError, match="after step 5, robot_head.* not finite .* not saved"):
         train(stages.load(stage_file()), data, tmp_path, ALONE, QUIET)
     assert [path.name for path in found(tmp_path)] == ["checkpoint-000003"]
@@ -218,7 +241,7 @@ def test_a_run_goes_on_with_the_mixture_that_it_began_with(
     coco = msgspec.structs.replace(state.mixture.parts["coco"], share=6)
     kept = msgspec.structs.replace(state.mixture, parts={**state.mixture.parts, "coco": coco})
     state = msgspec.structs.replace(state, mixture=kept)
-    (first / "state.json").write_bytes(msgspec.json.encode(state))
+    checkpoint.rewrite_state(first, state)
     train(stages.load(stage_file(), ["fill=processes"]), data, whole, ALONE, QUIET)
     assert checkpoint.read_state(found(whole)[-1]).mixture == kept
     drawn = [line["drawn"] for line in track.read(whole)]

@@ -1,26 +1,25 @@
 """The shipped stages load, name corpora that can be built, and can be seen before they are run."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from rich.console import Console
 from typer.testing import CliRunner
 
-from pipelines.build import build
-from pipelines.config import load as load_config
-from pipelines.engine import Threads
-from pipelines.samples import write_samples
+from pipelines.free_scenes import CORPUS
 from train import stage as stages
 from train.mixture import app
-from train.objectives import OBJECTIVES, REACHES
+from train.objectives import OBJECTIVES, reached
 
 ROOT = Path(__file__).parents[2]
 FULL = ROOT / "pipelines/configs/full.yaml"
 CAPTIONS = {"coco", "cc3m", "laion"}
+SCENES = {"captions", "questions", "tasks", "reasons"}  # all of the corpus `scenes`
 QUESTIONS = {"vqav2", "okvqa", "aokvqa", "gqa", "ocrvqa", "refcoco", "refcoco_plus", "refcocog"}
 SOURCES = {
+    "stage0.yaml": SCENES,
     "stage1.yaml": CAPTIONS | QUESTIONS,
     "stage2.yaml": {"llava"},
     "stage3.yaml": {"robots"},
@@ -31,18 +30,9 @@ SMALL = ("--set", "model.preset=compact", "--set", "optim.warmup=0", "--rate", "
 
 
 @pytest.fixture(scope="module")
-def every(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sealed shards of every corpus of full.yaml, drawn."""
-    folder = tmp_path_factory.mktemp("every")
-    write_samples(folder / "raw", images=120)
-    (folder / "robots").mkdir()
-    for path in (ROOT / "robot-selection-dataset").glob("*.json"):
-        part = json.loads(path.read_text(encoding="utf-8"))[:40]
-        (folder / "robots" / path.name).write_text(json.dumps(part), encoding="utf-8")
-    overrides = [f"root={folder / 'raw'}", f"corpora.robots.path={folder / 'robots'}"]
-    overrides += ["protect.near_duplicates=off", "max_quarantined=0.5"]
-    build(load_config(FULL, overrides), folder / "out", Threads(2), Console(quiet=True))
-    return folder / "out"
+def made(every: Path, scenes: Path) -> Callable[[str], Path]:
+    """The data set of a stage."""
+    return lambda name: scenes if name == "stage0.yaml" else every
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -52,13 +42,17 @@ def test_a_stage_says_what_it_does_and_how(name: str) -> None:
     assert all(line.startswith("# ") and len(line) <= 100 for line in head)
     stage = stages.load(name)
     assert stage.name == name.removesuffix(".yaml")
-    assert (stage.batch.global_, stage.batch.pool, stage.batch.pools) == (256, 64, 4)
-    assert (stage.optim.lr, stage.optim.warmup, stage.optim.weight_decay) == (2e-4, 500, 0.01)
-    assert (stage.save_steps, stage.log_steps) == (500, 50)
-    assert stage.passes == (3 if name in ("stage1.yaml", "stage2.yaml") else 30)
+    pool, optim = stage.batch.pool, stage.optim
+    assert stage.batch.global_ == 256
+    assert (stage.save_steps, stage.eval_steps, stage.log_steps) == (500, 500, 50)
+    if name == "stage0.yaml":  # from scratch, on scenes that are drawn: faster
+        assert (pool, stage.passes) == (256, 4)
+        assert (optim.lr, optim.warmup, optim.weight_decay) == (1e-3, 100, 0.05)
+    else:
+        assert (pool, optim.lr, optim.warmup, optim.weight_decay) == (64, 2e-4, 500, 0.01)
+        assert stage.passes == (3 if name in ("stage1.yaml", "stage2.yaml") else 30)
     assert set(stage.objectives) <= set(OBJECTIVES)
-    reached = frozenset().union(*(REACHES[objective] for objective in stage.objectives))
-    assert set(stage.trainable) <= reached
+    assert set(stage.trainable) <= reached(stage.objectives, stage.vision_only)
     assert stage.max_tokens + stage.model.config.visual_tokens <= stage.model.config.positions
 
 
@@ -67,23 +61,32 @@ def test_all_sources_are_corpora_that_full_yaml_builds() -> None:
     for name, sources in SOURCES.items():
         stage = stages.load(name)
         assert set(stage.sources) == sources
-        assert all(spec.corpus is None for spec in stage.sources.values())
-        assert sources <= set(corpora)
-    assert set().union(*SOURCES.values()) == set(corpora)
+        named = {spec.corpus for spec in stage.sources.values()}
+        assert named == ({CORPUS} if name == "stage0.yaml" else {None})
+    assert set().union(*SOURCES.values()) - SCENES == set(corpora)
 
 
 def test_turns_are_taken_as_their_kind_wants() -> None:
     for source, spec in stages.load("stage1.yaml").sources.items():
         assert spec.turns == ("rotate" if source in CAPTIONS else "pack"), source
     assert stages.load("stage2.yaml").sources["llava"].turns == "whole"
+    scenes = stages.load("stage0.yaml").sources
+    assert {name: (spec.turns, spec.kinds) for name, spec in scenes.items()} == {
+        "captions": ("rotate", ("caption",)),
+        "questions": ("pack", ("qa",)),
+        "tasks": ("one", ("robot",)),
+        "reasons": ("one", ("reasoning",)),
+    }
     for name, kinds in (("stage3.yaml", ("robot",)), ("stage4.yaml", ("reasoning",))):
         robots = stages.load(name).sources["robots"]
         assert (robots.turns, robots.kinds) == ("one", kinds)
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_stage_is_shown_on_a_data_set_of_all_corpora(name: str, every: Path) -> None:
-    result = CliRunner().invoke(app, ["show", name, "--data", str(every), *SMALL])
+def test_a_stage_is_shown_on_a_data_set_of_all_its_corpora(
+    name: str, made: Callable[[str], Path]
+) -> None:
+    result = CliRunner().invoke(app, ["show", name, "--data", str(made(name)), *SMALL])
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     assert set(told["sources"]) == SOURCES[name]

@@ -8,9 +8,10 @@ import pytest
 from manifests import store
 from manifests.seal import Seal, merkle_root
 from shards.mixing import Mixture
-from train import evaluate
+from train import evaluate, track
 from train.checkpoint import CheckpointError, State
 from train.report import report
+from train.state import Sealed
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def judged(data: Path, tmp_path: Path) -> Path:
     mixture = Mixture(parts={}, exhausted="repeat")
     state = State(step=6, stage={}, root=root, tokenizer="t", mixture=mixture)
     (tmp_path / "run" / "checkpoint-000006").mkdir(parents=True)
-    (tmp_path / "run/checkpoint-000006/state.json").write_bytes(msgspec.json.encode(state))
+    Sealed.of(state, {}).write(tmp_path / "run" / "checkpoint-000006")
     judged = msgspec.json.encode({"step": 6, "root": root})
     (tmp_path / "run" / "evaluation_val.json").write_bytes(judged)
     return tmp_path / "run"
@@ -31,7 +32,15 @@ def test_a_report_shows_what_was_measured(run: Path, data: Path) -> None:
         report(run, data, "val")
     evaluate.main(run, str(data), "val", 6)
     result = msgspec.json.decode((run / "evaluation_val.json").read_bytes())
+    (run / track.EVALUATIONS).unlink(missing_ok=True)  # as of a run that was never validated
     page = report(run, data, "val").read_text()
+    assert "On val while it learnt" not in page
+    line = msgspec.json.encode({"step": 5, **result})
+    (run / track.EVALUATIONS).write_bytes(line + b"\n")
+    page = report(run, data, "val").read_text()
+    assert "On val while it learnt" in page and ">accuracy, picture decides</text>" in page
+    assert f"Macro F1 {result['robots']['macro_f1']:.3f}" in page
+    assert ">sent</text>" in page and f">{result['robots']['records']} tasks</text>" in page
     assert f"{result['loss']:.3f} vs" in page
     assert "coco/train" in page and "robot head" in page
     assert page.count("<img src=") == len(result["examples"])

@@ -53,8 +53,8 @@ def program(monkeypatch, tmp_path: Path):
 
     called = []
 
-    def train(stage, data: Path, out: Path, place: Place, console, start: Path | None = None):
-        called.append((stage.name, data, out, start))
+    def train(stage, data: Path, out: Path, place: Place, console, begin: Path | None, *how):
+        called.append((stage.name, data, out, begin, *how))
         return out / f"checkpoint-{stage.steps:06d}"
 
     def main(*arguments: str) -> tuple[int, list]:
@@ -74,8 +74,8 @@ def test_two_mixtures_are_chained(program, stage_file, tmp_path: Path) -> None:
     )
     assert code == 0
     assert called == [
-        ("first", "d", Path("runs/first"), None),
-        ("second", "d", Path("runs/second"), Path("runs/first/checkpoint-000008")),
+        ("first", "d", Path("runs/first"), None, None, False),
+        ("second", "d", Path("runs/second"), Path("runs/first/checkpoint-000008"), None, False),
     ]
 
 

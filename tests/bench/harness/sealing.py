@@ -1,6 +1,6 @@
 """Small sealed data sets, written without a pipeline: a picture and a caption a record."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from photos import caption
@@ -12,21 +12,30 @@ from shards.images import ImagePolicy
 from shards.writer import ShardWriter, Source
 
 
+def _captioned(count: int) -> Turn:
+    return Turn(thread=0, id=str(count), prompt="", target=caption(count), kind="caption")
+
+
 def write_shard(
-    out: Path, corpus: str, number: int, pictures: Sequence[tuple[int, bytes]], side: int
+    out: Path,
+    corpus: str,
+    number: int,
+    pictures: Sequence[tuple[int, bytes]],
+    side: int,
+    said: Callable[[int], Turn] = _captioned,
 ) -> Shard:
-    """Shard `number` of a corpus's train split: (number, JPEG) of each record."""
+    """Shard `number` of a corpus's train split: (number, JPEG) of each record, and what is `said`
+    of each by its number."""
     with ShardWriter(out, corpus, "train", f"{number:05d}") as writer:
         for count, jpeg in pictures:
             key = f"{corpus}-{count:012d}"
-            turn = Turn(thread=0, id=str(count), prompt="", target=caption(count), kind="caption")
             record = Record(
                 key=key,
                 corpus=corpus,
                 group=f"{corpus}:{count}",
                 split="train",
                 image=jpeg,
-                turns=(turn,),
+                turns=(said(count),),
             )
             writer.add(record, Source(locator=key, digest="0" * 32, width=side, height=side))
         return writer.close()
