@@ -83,7 +83,11 @@ class Helper:
 
 def run(module: str, descriptors: str) -> None:
     """What a helper process does until the one that started it ends it, or ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent ends us
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # a terminal, torchrun send it to all of a group;
+        signal.signal(number, signal.SIG_IGN)  # the parent ends us
     Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
     pipe, *others = map(int, descriptors.split(","))
     importlib.import_module(module).serve(Connection(pipe), others)

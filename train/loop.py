@@ -75,7 +75,7 @@ def train(
     aids = start.aids_of(stage, stream, model, place)
     session = Session(stage, stream, model, aids, place, out, state, steps)
     if path and known:
-        session.resume(path)
+        session.resume(path, known)
         tell(f"going on from {path} at step {known.step}")
     judge = Validation.of(stage, dataset, tokenizer, place, tell) if stage.eval_steps else None
     return chosen(out, session.go(judge, min(steps, max_steps or steps), console))

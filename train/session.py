@@ -4,6 +4,7 @@ After some steps a line is logged, the val split judged, a checkpoint saved. Not
 depends on when that is.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -54,20 +55,22 @@ class Session:
         self._optimiser = optim.optimiser(self._objectives, stage.optim)
         self._module: nn.Module = self._objectives
         if place.world > 1:
-            self._module = DistributedDataParallel(
-                self._objectives,
-                broadcast_buffers=not model.encoder.frozen,  # nobody else's BatchNorm moves
-                gradient_as_bucket_view=True,
-            )
+            with warnings.catch_warnings(action="ignore", category=FutureWarning):
+                # The name that releases of torch before forward_sync_buffers know too.
+                self._module = DistributedDataParallel(
+                    self._objectives,
+                    broadcast_buffers=not model.encoder.frozen,  # nothing else has any that move
+                    gradient_as_bucket_view=True,
+                )
         self._stop = Stop()
         self._health = Health(stream, place, self._stop)
         self._meter = Meter(stage, stream, place, state.step)
         self._tracker: Tracker | None = None
         self._saver: Saver | None = None
 
-    def resume(self, path: Path) -> None:
-        """Take over the weights and the optimiser of the checkpoint that `state` was read from."""
-        checkpoint.resume(path, self._state, self._objectives, self._optimiser)
+    def resume(self, path: Path, known: State) -> None:
+        """Take over the weights and the optimiser of a checkpoint, which had the state `known`."""
+        checkpoint.resume(path, known, self._objectives, self._optimiser)
 
     def go(self, judge: Validation | None, until: int, console: Console) -> State:
         """Take the steps up to `until`; what was reached and saved. Raises as train.loop.train."""
