@@ -120,17 +120,22 @@ class Session:
         saves = done % stage.save_steps == 0 or last
         if not (saves or judges or done % stage.log_steps == 0):
             return
-        ready(self._place.device)
-        self._health.exchange([], settled=True)
-        line = self._meter.line(step, rate)  # no step is saved that is not logged
-        if self._tracker:
-            self._tracker.line(line)
+        self._settle(rate)
         if ended and not self._model.encoder.frozen:
             self._estimate()
         if judge and judges:
             saves = self._judge(step, judge) or saves
         if saves:
             self._save()
+
+    def _settle(self, rate: float) -> None:
+        """All steps that were begun are done, were well, and are logged: none is saved before."""
+        ready(self._place.device)
+        self._health.exchange([], settled=True)
+        if self._meter.steps:
+            line = self._meter.line(self._state.step - 1, rate)
+            if self._tracker:
+                self._tracker.line(line)
 
     def _judge(self, step: int, judge: Validation) -> bool:
         """Judge the val split; whether the model is the best so far."""
@@ -160,8 +165,7 @@ class Session:
 
     def _leave(self) -> NoReturn:
         """Save where the run stands, and end it."""
-        ready(self._place.device)
-        self._health.exchange([], settled=True)
+        self._settle(optim.learning_rate(self._state.step - 1, self._steps, self._stage.optim))
         self._save()
         raise Stopped(
             f"told to stop: {self._state.step} of {self._steps} steps are done and saved in "

@@ -57,6 +57,7 @@ class Meter:
             device=self._place.device,
         )
         self._drawn = np.zeros(len(self._names), np.int64)
+        self.steps = 0  # since the last line
         self._begun, self._waited = time.monotonic(), 0.0
 
     def timed(self, ring: Ring) -> Iterator[tuple[int, list[Slot]]]:
@@ -73,6 +74,7 @@ class Meter:
     def add(self, slots: list[Slot], shares: Tensor) -> None:
         """One more step: its slots, and its (sum, count) by objective and source."""
         self._done += 1
+        self.steps += 1
         self._shares += shares
         for slot in slots:
             self._drawn += np.bincount(slot.corpus, minlength=len(self._names))
