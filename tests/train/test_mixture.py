@@ -215,10 +215,10 @@ def test_replay_is_what_the_ring_filled(run: Path, data: Path, stage_file) -> No
 
 def test_a_checkpoint_knows_steps_to_come_and_their_pools(run, data, stage_file) -> None:
     assert replayed(run / "checkpoint-000003", data, 5) == replayed(run, data, 5)
-    state = run / "checkpoint-000003/state.json"
-    known = msgspec.json.decode(state.read_bytes())
-    known["stage"]["batch"] = {"global": 4, "pool": 2}
-    state.write_bytes(msgspec.json.encode(known))
+    third = run / "checkpoint-000003"
+    known = checkpoints.read_state(third)
+    smaller = {**known.stage, "batch": {"global": 4, "pool": 2}}
+    checkpoints.rewrite_state(third, msgspec.structs.replace(known, stage=smaller))
     lines = replayed(run / "checkpoint-000003", data, 5)
     assert [line.pop("pool") for line in lines] == [0, 0, 1, 1]
     assert lines == [{k: v for k, v in x.items() if k != "pool"} for x in replayed(run, data, 5)]
@@ -242,8 +242,9 @@ def test_replay_prints_a_line_a_position(run: Path, data: Path) -> None:
     ],
 )
 def test_another_data_set_or_tokenizer_is_not_replayed(run, data, changed, message) -> None:
-    path = run / "checkpoint-000006/state.json"
-    path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | changed))
+    last = run / "checkpoint-000006"
+    state = msgspec.structs.replace(checkpoints.read_state(last), **changed)
+    checkpoints.rewrite_state(last, state)
     result = typed("replay", "--run", run, "--step", 0, "--data", data)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"not replayed: {run}/checkpoint-000006 was trained ")
@@ -261,11 +262,12 @@ def test_a_step_that_is_none_and_a_run_that_is_none(run: Path, data: Path, tmp_p
 
 
 def test_replay_takes_the_mixture_of_the_checkpoint(run: Path, data: Path) -> None:
-    path = checkpoints.found(run)[-1] / "state.json"
-    known = msgspec.json.decode(path.read_bytes())
-    for part in known["mixture"]["parts"].values():
-        part["share"] = 1
-    path.write_bytes(msgspec.json.encode(known))
+    last = checkpoints.found(run)[-1]
+    known = checkpoints.read_state(last)
+    parts = known.mixture.parts.items()
+    alike = {name: msgspec.structs.replace(part, share=1) for name, part in parts}
+    mixture = msgspec.structs.replace(known.mixture, parts=alike)
+    checkpoints.rewrite_state(last, msgspec.structs.replace(known, mixture=mixture))
     assert {line["source"] for line in replayed(run, data, 0)[:3]} == {"coco", "vqav2", "robots"}
 
 
