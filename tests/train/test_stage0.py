@@ -4,12 +4,10 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from rich.console import Console
 
 from embervlm import Tokenizer
-from pipelines import free_scenes
 from shards.slot import NO_LOSS
 from train import stage as stages
 from train.data import open_data, open_stream
@@ -18,23 +16,14 @@ from train.distributed import Place
 QUIET = Console(quiet=True)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes")
-    (folder / "robots").mkdir()
-    (folder / "robots/single_robot_selection.json").write_text("[]")
-    free_scenes.build(folder / "out", 80, 5, folder / "robots", False, 2, QUIET)
-    return folder / "out"
-
-
-def test_every_source_is_there_whole_and_shows_its_site(data: Path) -> None:
+def test_every_source_is_there_whole_and_shows_its_site(scenes: Path) -> None:
     stage, place = stages.load("stage0.yaml"), Place(0, 1, torch.device("cpu"))
     assert stage.model.config.encoder_weights is None
     assert not stage.model.config.encoder_frozen
     assert {"encoder", "projection", "language"} <= set(stage.trainable)
     assert {spec.split for spec in stage.sources.values()} == {"train"}
     tokenizer = Tokenizer.load(stage.model.config.tokenizer)
-    stream = open_stream(stage, open_data(stage, data, place), tokenizer, place, QUIET)
+    stream = open_stream(stage, open_data(stage, scenes, place), tokenizer, place, QUIET)
     for name, samples in stream.mixture.lengths.items():
         assert samples > 0, name
         assert stream.totals[name].truncated == 0, name

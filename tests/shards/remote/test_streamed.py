@@ -251,7 +251,8 @@ def test_the_disk_holds_two_windows_which_come_one_after_another(
             now = max(now, found[0])
         else:
             strays.append((name, [w for w in range(13) if name in windows[w]], now))
-    assert len(strays) <= 4, strays  # a machine that is too busy may fetch a few once more
+    # Windows so short can be over while one fetch waits for another of the same shard: it repeats it.
+    assert len(strays) <= 4, strays
     assert now >= 11  # the one after the last may be on its way
 
 
