@@ -251,7 +251,7 @@ def test_the_disk_holds_two_windows_which_come_one_after_another(
             now = max(now, found[0])
         else:
             strays.append((name, [w for w in range(13) if name in windows[w]], now))
-    # Windows so short can be over while one fetch waits for another of the same shard: it repeats it.
+    # Windows so short may be over while one fetch waits for another of its shard, and repeats it.
     assert len(strays) <= 4, strays
     assert now >= 11  # the one after the last may be on its way
 
